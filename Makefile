@@ -1,0 +1,62 @@
+# Everything lives in $(VENV); nothing global is touched. Other interpreters: make test PYTHON=python3.12 VENV=.venv-3.12
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+JOBS   ?= 4
+HASHED := --require-hashes --no-build-isolation
+
+.PHONY: demo test test-real check bench soak lock clean format
+
+demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
+	@$(BIN)/hut-ci demo
+
+test: $(VENV)/.test        ## the fast tests
+	$(BIN)/python -m pytest -n $(JOBS) -m "not real and not soak"
+
+test-real: $(VENV)/.test   ## the tests that need heavy real parts
+	$(BIN)/python -m pytest -m "real and not soak"
+
+check: $(VENV)/.check      ## lint, types, format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench      ## measured ratios, side by side in one run
+	$(BIN)/python bench/run.py
+
+soak: $(VENV)/.test        ## long random runs
+	$(BIN)/python -m pytest -m soak --timeout 7200 -s
+
+lock:                      ## renew the hash-pinned requirement files
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
+	for name in build main test check bench; do \
+	  $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+
+clean:
+	rm -rf .venv* build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.main: requirements/build.txt requirements/main.txt pyproject.toml
+	@echo "Setting up $(VENV) (once; about half a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt
+	@$(PIP) install $(HASHED) -r requirements/main.txt
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.main requirements/test.txt
+	@$(PIP) install $(HASHED) -r requirements/test.txt
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test requirements/check.txt
+	@$(PIP) install $(HASHED) -r requirements/check.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test requirements/bench.txt
+	@$(PIP) install $(HASHED) -r requirements/bench.txt
+	@touch $@

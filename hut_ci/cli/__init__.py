@@ -1,0 +1,63 @@
+"""The command line: one small file per command group, loaded only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from hut_ci import __version__
+
+# command → (module under hut_ci.cli, its line in `hut-ci --help`)
+COMMANDS = {
+    "run": ("run", "Flash a build on a slot, test it, recover the board, report."),
+    "demo": ("demo", "Watch the whole path on four virtual boards, in under a minute."),
+    "slots": ("slots", "Add, list and inspect the boards of this lab."),
+    "firmware": ("firmware", "Look at a build: what would be written where."),
+    "learn": ("learn", "Boot a build three times and propose what to expect of it."),
+    "power": ("power", "Switch or test a slot's power (claims the slot first)."),
+    "report": ("report", "Validate and convert the report of a run."),
+    "virtual-lab": ("virtual_lab", "Keep virtual boards running to try hut.yml on."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that `--version` stays light."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"hut_ci.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hut-ci")
+def hut_ci() -> None:
+    """Real boards in CI: flash exactly one commit's build on a claimed board, test it, report.
+
+    \b
+    Try it without hardware:
+      hut-ci demo
+    With a board on this machine:
+      hut-ci slots add
+      hut-ci run build/
+
+    Exit codes: 0 pass, 1 the firmware failed, 2 usage or configuration, 3 no artifact, 4 no slot,
+    5 flash failed, 6 board silent or gone, 7 power failed, 8 report not published, 9 refused,
+    70 a bug in hut-ci, 130/143 cancelled.
+    """
+
+
+def call(argv: list[str] | None = None, **kwargs: Any) -> Any:
+    """Run the command line without exiting; errors come out as exceptions."""
+    return hut_ci.main(args=argv, prog_name="hut-ci", standalone_mode=False, **kwargs)
