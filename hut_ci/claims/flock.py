@@ -1,0 +1,94 @@
+"""Claims on one host: flock(2) on `lock_dir/hut-01.lock`, queue in `lock_dir/hut-01.queue/`.
+
+The lock is the claim; the note in the file only tells people about it. The kernel drops the lock when the last
+descriptor of it closes, so a claim ends with its process. Descriptors are close-on-exec: no program that we start
+inherits the lock (only a bare fork would), except the power guardian, which is handed `claim.lock_fd` and thereby
+keeps the slot until the relay is on again. For that reason release closes and never unlocks. Lock files are never
+unlinked: a waiter that holds the old file and a newcomer with a new one would both have the slot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from hut_ci.claims import Waiter, tickets
+from hut_ci.claims.lock_note import holder_of, read_holder, write_note
+from hut_ci.claims.names import lock_name, queue_name
+from hut_ci.claims.port_holder import who_holds
+from hut_ci.claims.safe_files import inner_folder, lock_folder, open_existing
+from hut_ci.claims.waiting import first_free, place
+from hut_ci.deadline import Deadline
+from hut_ci.model import Claim, Holder, Lab, Slot
+from hut_ci.stages.slot import Note, Waiting
+
+__all__ = ["claim", "claim_any", "holder", "queue", "who_holds"]
+
+
+@contextmanager
+def claim(
+    lab: Lab, slot: Slot, *, note: Note, deadline: Deadline, on_wait: Callable[[Waiting], None] | None = None
+) -> Iterator[Claim]:
+    """Exclusive hold on one slot, in order of arrival; a deadline of 0 s asks without waiting.
+
+    `on_wait` is told who holds the slot and our place in the queue, at once and whenever either changes.
+    Raises SlotError (slot_busy) at the deadline, ConfigError for lock files that cannot be trusted.
+    """
+    with claim_any(lab, (slot,), note=note, deadline=deadline, on_wait=on_wait) as claimed:
+        yield claimed
+
+
+@contextmanager
+def claim_any(
+    lab: Lab,
+    slots: Sequence[Slot],
+    *,
+    note: Note,
+    deadline: Deadline,
+    on_wait: Callable[[Waiting], None] | None = None,
+) -> Iterator[Claim]:
+    """The same for whichever slot is free first: a place in every queue, one lock, then the other places given up.
+
+    Nobody waits for a lock while holding one, so this cannot deadlock.
+    """
+    with ExitStack() as held:
+        with lock_folder(lab.lock_dir, create=True) as folder, ExitStack() as queues:
+            waiter = holder_of(note)
+            ours = first_free([queues.enter_context(place(folder, slot, waiter)) for slot in slots], deadline, on_wait)
+            fd = ours.detach()
+            held.callback(_release, fd)
+            us = holder_of(note)
+            write_note(fd, us)
+        yield Claim(ours.slot.id, us, ours.path, fd)
+
+
+def holder(lab: Lab, slot: Slot) -> Holder | None:
+    """Who has the slot now; None when nobody has. Raises ConfigError for a lock file that cannot be trusted."""
+    try:
+        with lock_folder(lab.lock_dir, create=False) as folder:
+            fd = open_existing(folder, lock_name(slot.id))
+    except FileNotFoundError:
+        return None
+    try:
+        return read_holder(fd)
+    finally:
+        os.close(fd)
+
+
+def queue(lab: Lab, slot: Slot) -> tuple[Waiter, ...]:
+    """Who waits for the slot, the next one first. Raises ConfigError for ticket files that cannot be trusted."""
+    try:
+        with (
+            lock_folder(lab.lock_dir, create=False) as folder,
+            inner_folder(folder, queue_name(slot.id), create=False) as places,
+        ):
+            return tuple(Waiter(place, note) for place, note in enumerate(tickets.waiting(places), 1))
+    except FileNotFoundError:
+        return ()
+
+
+def _release(fd: int) -> None:
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+    os.close(fd)

@@ -1,0 +1,105 @@
+"""Standing in line before one slot or several, until the first lock is ours or the deadline is over."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hut_ci.claims import notes, tickets
+from hut_ci.claims.lock_note import read_holder
+from hut_ci.claims.locking import POLL_SECONDS, try_exclusive
+from hut_ci.claims.names import lock_name, queue_name
+from hut_ci.claims.safe_files import Folder, inner_folder, open_file
+from hut_ci.deadline import Deadline
+from hut_ci.errors import SlotError
+from hut_ci.model import Holder, Slot
+from hut_ci.stages.slot import Waiting
+
+REFRESH_SECONDS = 0.25  # how soon a waiting person learns of a new holder or place
+
+
+class Place:
+    """Our place before one slot: its open lock file and our ticket."""
+
+    def __init__(self, folder: Folder, slot: Slot, ticket: tickets.Ticket) -> None:
+        self.slot = slot
+        self.path: Path = folder.path / lock_name(slot.id)
+        self._folder = folder
+        self._ticket = ticket
+        self._fd: int | None = open_file(folder, self.path.name)
+
+    @property
+    def fd(self) -> int:
+        assert self._fd is not None
+        return self._fd
+
+    def acquire(self) -> bool:
+        """Lock without waiting, if it is our turn; a file that somebody removed meanwhile locks nothing."""
+        if not self._ticket.is_next() or not try_exclusive(self.fd):
+            return False
+        if os.fstat(self.fd).st_nlink:
+            return True
+        self.close()
+        self._fd = open_file(self._folder, self.path.name)
+        return self.acquire()
+
+    def look(self) -> Waiting:
+        found, place = read_holder(self.fd), self._ticket.place()
+        today = datetime.now(UTC).date().isoformat()
+        return Waiting(self.slot.id, found, place, notes.held_sentence(self.slot.id, found, place, today))
+
+    def detach(self) -> int:
+        """The locked descriptor, from now on the caller's to close."""
+        fd, self._fd = self.fd, None
+        return fd
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+@contextmanager
+def place(folder: Folder, slot: Slot, waiter: Holder) -> Iterator[Place]:
+    """Stand in the slot's queue, at the end. Raises ConfigError for files that cannot be trusted."""
+    with (
+        inner_folder(folder, queue_name(slot.id), create=True) as places,
+        tickets.ticket(places, waiter) as ticket,
+    ):
+        ours = Place(folder, slot, ticket)
+        try:
+            yield ours
+        finally:
+            ours.close()
+
+
+def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[Waiting], None] | None) -> Place:
+    """The first place whose lock is ours. Raises SlotError (slot_busy) at the deadline, naming every holder."""
+    told: dict[str, Waiting] = {}
+    next_look = Deadline(0)
+    while True:
+        for ours in places:
+            if ours.acquire():
+                return ours
+        if deadline.expired:
+            raise _busy([ours.look() for ours in places], deadline)
+        if on_wait and next_look.expired:
+            for seen in (ours.look() for ours in places):
+                if told.get(seen.slot_id) != seen:
+                    told[seen.slot_id] = seen
+                    on_wait(seen)
+            next_look = Deadline(REFRESH_SECONDS)
+        time.sleep(min(POLL_SECONDS, deadline.remaining))
+
+
+def _busy(seen: Sequence[Waiting], deadline: Deadline) -> SlotError:
+    return SlotError(
+        "; ".join(waiting.text for waiting in seen),
+        why=f"it was not released within {deadline.seconds:.0f} s" if deadline.seconds else "",
+        todo="allow a longer wait, or look at `hut-ci slots status`",
+        evidence="slot_busy",
+    )
