@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from hut_ci.model import (
@@ -20,11 +19,7 @@ from hut_ci.model import (
     SuiteResult,
 )
 from hut_ci.stages.verdict import judge, sentence, table
-
-
-def utc_now() -> str:
-    """This instant as ISO-8601 UTC with milliseconds, e.g. `2026-02-12T15:30:10.123Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+from hut_ci.units import utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +37,13 @@ class Event:
 class Record:
     """The notebook of one run: stages, attempts and recovery steps in the order in which they happened.
 
-    `on_event` is told of every step; `save` is called with a partial report whenever a stage begins, so
-    that a killed run leaves a report that names the stage it died in.
+    `on_event` is told of every step; `save` gets a partial report and the name of each stage that begins,
+    so that a killed run leaves a report that names the stage it died in.
     """
 
     head: Report
     on_event: Callable[[Event], None]
-    save: Callable[[Report], None]
+    save: Callable[[Report, str], object]
     started: float = field(default_factory=time.monotonic)
     stages: list[StageRecord] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
@@ -72,7 +67,7 @@ class Record:
         outcome: list[Evidence] = []
         start, clock = utc_now(), time.monotonic()
         self.stage_now = name
-        self.save(self.report(Evidence("killed", {"stage": name}), partial=True))
+        self.save(self.report(Evidence("killed", {"stage": name}), partial=True), name)
         try:
             yield outcome
         except BaseException as error:

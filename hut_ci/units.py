@@ -1,8 +1,9 @@
-"""Sizes, chip revisions and flash offsets as people write them."""
+"""Sizes, chip revisions, flash offsets and instants as people and documents write them."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 _SIZE = re.compile(r"([0-9]{1,18}) ?(?:([kmg])i?b?|b)?\Z", re.IGNORECASE)
 _FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -44,3 +45,8 @@ def format_revision(revision: tuple[int, int]) -> str:
 def parse_offset(text: str | int) -> int:
     """Bytes of `0x10000` or a number. Raises ValueError."""
     return text if isinstance(text, int) else int(text, 0)
+
+
+def utc_now() -> str:
+    """This instant, to the millisecond, as every document of ours writes it: `2026-02-12T15:30:10.123Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -87,10 +87,10 @@ def _table(facts: dict[str, Any]) -> None:
 
 
 def _headline(facts: dict[str, Any]) -> str:
-    from hut_ci.firmware.fit import mb
+    from hut_ci.units import format_size
 
     low, high = facts["min_revision"], facts["max_revision"]
-    words = [f"{facts['format']} for {facts['chip']}", f"needs {mb(facts['flash_needed'])} of flash"]
+    words = [f"{facts['format']} for {facts['chip']}", f"needs {format_size(facts['flash_needed'])} of flash"]
     if low:
         words.append(f"chip revision v{low[0]}.{low[1]} or newer")
     if high:

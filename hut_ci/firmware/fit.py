@@ -5,6 +5,7 @@ from __future__ import annotations
 from hut_ci.errors import DoesNotFit
 from hut_ci.firmware.chips import chip_name
 from hut_ci.model import Facts, FlashPlan, Needs
+from hut_ci.units import format_size
 
 NO_NEEDS = Needs()
 
@@ -62,7 +63,7 @@ def _flash(plan: FlashPlan, facts: Facts, needs: Needs) -> list[str]:
     if facts.flash is not None and plan.flash_needed > facts.flash:
         found.append(
             f"the build needs {plan.flash_needed} bytes of flash ({plan.flash_needed:#x}),"
-            f" the board has {mb(facts.flash)}"
+            f" the board has {format_size(facts.flash)}"
         )
     if needs.flash is not None:
         found += _at_least("flash", needs.flash, facts.flash)
@@ -82,13 +83,8 @@ def _at_least(what: str, need: int, fact: int | None) -> list[str]:
     if need == 0 or (fact is not None and fact >= need):
         return []
     if fact is None:
-        return [f"the variant needs {mb(need)} of {what}, the lab does not know how much the board has"]
-    return [f"the variant needs {mb(need)} of {what}, the board has {mb(fact) if fact else 'none'}"]
-
-
-def mb(size: int) -> str:
-    """Bytes as people say them: `4 MB`, or the plain number where it is no whole megabyte."""
-    return f"{size >> 20} MB" if size % (1 << 20) == 0 else f"{size} bytes"
+        return [f"the variant needs {format_size(need)} of {what}, the lab does not know how much the board has"]
+    return [f"the variant needs {format_size(need)} of {what}, the board has {format_size(fact) if fact else 'none'}"]
 
 
 def _tags(facts: Facts, needs: Needs) -> list[str]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from hut_ci.errors import ArtifactError, UsageError
 from hut_ci.model import Artifact, FlashPlan
-
-SHA = re.compile(r"[0-9a-f]{40}")
+from hut_ci.reports.escaping import cut, plain
 
 
 class Builds(Protocol):
@@ -20,20 +18,16 @@ class Builds(Protocol):
     def find_artifact(self, sha: str, variant: str | None) -> Artifact: ...
 
 
-def exact_commit(text: str | None) -> str | None:
-    """A commit id of 40 hex digits, or None where none was given; anything else raises UsageError.
-
-    An empty or short id would silently mean "the newest build" (design decision 8).
-    """
-    if text is None:
-        return None
-    if not SHA.fullmatch(text):
-        raise UsageError(
-            f"{text!r} is not a commit id of 40 hex digits",
-            why="an empty or short id could name another commit's build",
-            todo="give the whole id: `git rev-parse HEAD`",
-        )
-    return text
+def full_sha(sha: object) -> str:
+    """`sha` itself, if it is a full commit id. Raises UsageError otherwise."""
+    if isinstance(sha, str) and len(sha) == 40 and set(sha) <= set("0123456789abcdef"):
+        return sha
+    shown = cut(plain(str(sha)), 60) if sha else "empty"
+    raise UsageError(
+        f"not a full commit id: {shown}",
+        why="an empty or short SHA is refused: it could mean another commit than the one that was tested",
+        todo="Give all 40 hexadecimal digits, as `git rev-parse HEAD` prints them.",
+    )
 
 
 def local_build(path: Path, commit_sha: str | None = None) -> Artifact:
@@ -63,3 +57,13 @@ def of_plan(artifact: Artifact, plan: FlashPlan) -> Artifact:
         return artifact
     lines = "".join(f"{part.offset:#x} {part.sha256}\n" for part in plan.parts)
     return replace(artifact, digest=f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}")
+
+
+def from_forge(builds: Builds | None, sha: str | None, variant: str) -> Artifact:
+    """The artifact of exactly `sha` from the forge; raises UsageError where nothing says where to look."""
+    if builds is None or sha is None:
+        raise UsageError(
+            "neither a build nor a commit to fetch one for was given",
+            todo="`hut-ci run build/`, or `hut-ci run --commit $(git rev-parse HEAD) --forge local:DIR`",
+        )
+    return builds.find_artifact(sha, variant)

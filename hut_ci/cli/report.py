@@ -1,0 +1,91 @@
+"""`hut-ci report`: validate and convert the report of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hut_ci.errors import ConfigError
+
+FORMATS = ("markdown", "junit", "status", "text")
+
+
+@click.group()
+def command() -> None:
+    """Validate and convert the report of a run.
+
+    \b
+    Example:
+      hut-ci report show out/report.json
+    """
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as a JSON list.")
+def validate(file: Path, as_json: bool) -> None:
+    """Check FILE against ws2.report.v1 and hut.hardware.v1; exit code 2 if it is not valid.
+
+    \b
+    Example:
+      hut-ci report validate out/report.json
+    """
+    from hut_ci.reports.json_document import problems, read
+
+    found = problems(read(file))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    if found:
+        raise _invalid(file, found)
+    if not as_json:
+        click.echo(f"{file} is a valid report")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
+@click.option("--limit", type=click.IntRange(20), default=140, help="Characters of the status text. Default: 140.")
+def show(file: Path, form: str, limit: int) -> None:
+    """Print FILE as Markdown, JUnit XML, the status line, or text for a terminal or CI log.
+
+    \b
+    Example:
+      hut-ci report show out/report.json --format markdown >> "$GITHUB_STEP_SUMMARY"
+    """
+    from hut_ci.reports.json_document import problems, read
+
+    document = read(file)
+    if found := problems(document):
+        raise _invalid(file, found)
+    click.echo(_converted(document, form, limit, file), nl=False)
+
+
+def _converted(document: Any, form: str, limit: int, file: Path) -> str:
+    from hut_ci.reports.junit import junit
+    from hut_ci.reports.markdown import markdown
+    from hut_ci.reports.status_text import status_text
+    from hut_ci.reports.text import text
+
+    if form == "status":
+        return status_text(document, limit) + "\n"
+    if "hardware" not in document and form != "text":
+        raise ConfigError(
+            f"{file} cannot be shown as {form}",
+            why="it has no block `hardware`: no board was part of that job",
+            todo="Use --format status or --format text.",
+        )
+    return {"markdown": markdown, "junit": junit, "text": text}[form](document)
+
+
+def _invalid(file: Path, found: list[str]) -> ConfigError:
+    from hut_ci.reports.escaping import cut, plain
+
+    shown = "; ".join(cut(plain(problem), 160) for problem in found[:5])
+    return ConfigError(
+        f"{file} is not a valid report: {len(found)} problem{'s' if len(found) > 1 else ''}",
+        why=shown,
+        todo="Compare it with the schemas ws2.report.v1 and hut.hardware.v1.",
+    )

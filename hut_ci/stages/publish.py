@@ -1,0 +1,118 @@
+"""The commit status: pending at the start, and always one final state, whatever became of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from hut_ci.model import Evidence
+from hut_ci.reports import states
+from hut_ci.reports.escaping import cut, plain
+from hut_ci.reports.json_document import problems
+from hut_ci.reports.status_text import status_text
+from hut_ci.stages.artifact import full_sha
+from hut_ci.stages.verdict import sentence
+
+CONTEXT = "hardware / {slot}"
+ERROR = {"name": "error"}
+
+
+class StatusSink(Protocol):
+    """A forge, as far as a status is concerned.
+
+    `vocabulary` is the column of the state table, `description_limit` the most characters of a description.
+    `set_status` raises PublishError when the forge does not take it.
+    """
+
+    @property
+    def vocabulary(self) -> Literal["github", "gitlab"]: ...
+    @property
+    def description_limit(self) -> int: ...
+    def set_status(self, sha: str, context: str, state: str, description: str, target_url: str | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What was, or is to be, posted."""
+
+    sha: str
+    context: str
+    state: str
+    description: str
+
+
+def announce(
+    forge: StatusSink, sha: str, slot: str, text: str, *, context: str = CONTEXT, target_url: str | None = None
+) -> Status:
+    """Post `pending` for a run that begins; `text` says what it waits for."""
+    state = states.table()[states.RUNNING].of(forge.vocabulary)
+    return _post(forge, Status(full_sha(sha), context.replace("{slot}", slot), state, plain(text)), target_url)
+
+
+def publish(
+    document: object,
+    forge: StatusSink,
+    *,
+    sha: str | None = None,
+    slot: str | None = None,
+    context: str = CONTEXT,
+    target_url: str | None = None,
+) -> Status:
+    """Post the final state of a report `document`, or `error` for one that is missing, invalid or another's.
+
+    `sha` and `slot` are the request's: with them the document has no say in where the status goes, and one
+    about another commit or slot is not believed. Without them (one process did it all) the document's own
+    count. Raises UsageError without a full commit id.
+    """
+    refused = _refusal(document, sha, slot)
+    hardware: Mapping[str, Any] = document["hardware"] if refused is None and isinstance(document, Mapping) else {}
+    where = full_sha(sha if sha is not None else hardware.get("commit_sha"))
+    place = slot if slot is not None else hardware.get("slot") or "no slot"
+    if refused is None and isinstance(document, Mapping):
+        row = states.of_verdict(hardware["verdict"])
+        text = status_text(document, forge.description_limit)
+    else:
+        row = states.of_verdict(ERROR)
+        text = sentence(Evidence("publish_failed", {"what": plain(refused or "")}))
+    return _post(forge, Status(where, context.replace("{slot}", place), row.of(forge.vocabulary), text), target_url)
+
+
+def _refusal(document: object, sha: str | None, slot: str | None) -> str | None:
+    """Why `document` is not the report that a final state may be taken from; None if it is."""
+    if not isinstance(document, Mapping):
+        return "there is no report"
+    if found := problems(document):
+        return f"the report is not valid ({cut(found[0], 80)})"
+    if "hardware" not in document:
+        return "the report is not about hardware"
+    hardware = document["hardware"]
+    if sha is not None and hardware["commit_sha"] != sha:
+        return "the report is about another commit"
+    if slot is not None and hardware["slot"] != slot:
+        return "the report is about another slot"
+    return _contradiction(document, hardware)
+
+
+def _contradiction(document: Mapping[str, Any], hardware: Mapping[str, Any]) -> str | None:
+    """A document that was tampered with must not turn green: its parts have to agree."""
+    verdict = hardware["verdict"]
+    row = states.of_verdict(verdict)
+    agrees = document["status"] == row.ws2 and document["exit_code"] == verdict["exit_code"]
+    if not agrees:
+        return "the report contradicts itself"
+    if verdict["name"] == "pass" and not _watched_a_pass(hardware["attempts"]):
+        return "the report claims a pass without a passed attempt"
+    return None
+
+
+def _watched_a_pass(attempts: Sequence[Mapping[str, Any]]) -> bool:
+    """The last attempt that watched the board saw it pass; stages without a board may follow."""
+    watched = [attempt for attempt in attempts if attempt["suite"]]
+    return bool(watched) and watched[-1]["suite"]["evidence"]["id"] == "passed"
+
+
+def _post(forge: StatusSink, status: Status, target_url: str | None) -> Status:
+    short = Status(status.sha, status.context, status.state, cut(status.description, forge.description_limit))
+    forge.set_status(short.sha, short.context, short.state, short.description, target_url)
+    return short
