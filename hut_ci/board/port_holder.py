@@ -5,10 +5,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from hut_ci.claims import processes
-from hut_ci.stages.slot import PortHolder
+from hut_ci import proc
+
+
+@dataclass(frozen=True, slots=True)
+class PortHolder:
+    """Another process that has a serial device open; `program` may be empty."""
+
+    pid: int
+    program: str
+    user: str
+
 
 PTY_SLAVE_MAJORS = range(136, 144)  # Linux devices.txt: Unix98 pty slaves
 PTY_MASTER = os.makedev(5, 2)  # /dev/ptmx
@@ -30,18 +40,24 @@ def who_holds(path: str) -> PortHolder | None:
     for pid in _others():
         files = list(_open_files(pid))
         if any(_same(wanted, found) for _, found in files) and not _is_far_end(pid, files, wanted):
-            return PortHolder(pid, processes.program(pid), processes.user(pid))
+            return PortHolder(pid, proc.program(pid), proc.user(pid))
     return None
 
 
+def named_holder(path: str) -> tuple[str, str]:
+    """The program and the pid of `who_holds`, in words where nothing can be found out."""
+    holder = who_holds(path)
+    return (holder.program or "a program", str(holder.pid)) if holder else ("another program", "unknown")
+
+
 def _others() -> list[int]:
-    pids = sorted(int(entry.name) for entry in processes.PROC.iterdir() if entry.name.isdigit())
+    pids = sorted(int(entry.name) for entry in proc.PROC.iterdir() if entry.name.isdigit())
     return [pid for pid in pids if pid != os.getpid()]
 
 
 def _open_files(pid: int) -> Iterator[tuple[str, os.stat_result]]:
     """(descriptor number, stat of the file behind it); nothing for a process that is gone or not ours to see."""
-    folder = f"{processes.PROC}/{pid}/fd"
+    folder = f"{proc.PROC}/{pid}/fd"
     try:
         names = os.listdir(folder)  # noqa: PTH208 (thousands of calls)
     except OSError:
@@ -75,7 +91,7 @@ def _is_far_end(pid: int, files: list[tuple[str, os.stat_result]], wanted: os.st
 
 def _tty_index(pid: int, fd: str) -> int | None:
     try:
-        lines = (processes.PROC / str(pid) / "fdinfo" / fd).read_text("utf-8").splitlines()
+        lines = (proc.PROC / str(pid) / "fdinfo" / fd).read_text("utf-8").splitlines()
     except OSError:
         return None
     return next((int(line.split(":")[1]) for line in lines if line.startswith("tty-index")), None)

@@ -13,10 +13,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from hut_ci.board.port_holder import who_holds
 from hut_ci.claims import Waiter, tickets
 from hut_ci.claims.lock_note import holder_of, read_holder, write_note
 from hut_ci.claims.names import lock_name, queue_name
-from hut_ci.claims.port_holder import who_holds
 from hut_ci.claims.safe_files import inner_folder, lock_folder, open_existing
 from hut_ci.claims.waiting import first_free, place
 from hut_ci.deadline import Deadline

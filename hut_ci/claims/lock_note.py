@@ -7,7 +7,8 @@ import socket
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from hut_ci.claims import notes, processes
+from hut_ci import proc
+from hut_ci.claims import notes
 from hut_ci.claims.locking import is_free
 from hut_ci.model import Holder
 from hut_ci.stages.slot import Note
@@ -16,7 +17,7 @@ from hut_ci.stages.slot import Note
 def holder_of(note: Note) -> Holder:
     return Holder(
         pid=os.getpid(),
-        user=processes.user_name(os.geteuid()),
+        user=proc.user_name(os.geteuid()),
         host=socket.gethostname(),
         since_utc=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         why=note.why,
@@ -42,11 +43,11 @@ def read_holder(fd: int) -> Holder | None:
     if is_free(fd):
         return None
     note = notes.decode(os.pread(fd, notes.MAX_BYTES, 0))
-    owner = processes.flock_owner(fd)
+    owner = proc.flock_owner(fd)
     if note and (owner in (None, note.pid) or note.host != socket.gethostname()):
         return note
     if is_free(fd):
         return None
     if owner is None:
         return notes.UNNAMED
-    return Holder(owner, processes.user(owner), socket.gethostname(), "", processes.program(owner))
+    return Holder(owner, proc.user(owner), socket.gethostname(), "", proc.program(owner))

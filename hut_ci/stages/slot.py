@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hut_ci.board.port_holder import PortHolder
 from hut_ci.deadline import Deadline
 from hut_ci.errors import DoesNotFit, SlotError, UsageError
 from hut_ci.firmware.fit import fit
@@ -41,13 +42,6 @@ class Waiting:
     holder: Holder | None
     place: int
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PortHolder:
-    pid: int
-    program: str
-    user: str
 
 
 class Claims(Protocol):

@@ -20,7 +20,19 @@ FLOORS: list[set[str]] = [
     {"forges", "claims", "power", "virtual"},
     {"record", "cancellation"},
     {"stages"},
-    {"board", "esptool", "firmware", "reports", "config", "contracts", "archive", "process", "yaml_lines", "units"},
+    {
+        "board",
+        "esptool",
+        "firmware",
+        "reports",
+        "config",
+        "contracts",
+        "archive",
+        "process",
+        "proc",
+        "yaml_lines",
+        "units",
+    },
     {"errors", "deadline", "model", "__init__"},
 ]
 HEAVY = {"github", "gitlab", "esptool", "jsonschema", "requests", "serial", "rich", "re2", "yaml"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hut_ci.board.port_holder import PortHolder
 from hut_ci.claims import flock
 from hut_ci.deadline import Deadline
 from hut_ci.errors import DoesNotFit, SlotError, UsageError
@@ -16,7 +17,6 @@ from hut_ci.model import Claim, Evidence, Facts, FlashPlan, Holder, Lab, Needs, 
 from hut_ci.stages.slot import (
     Claims,
     Note,
-    PortHolder,
     Waiting,
     candidates,
     present,
@@ -98,8 +98,8 @@ def test_nothing_fits_says_what_each_slot_lacks() -> None:
     with pytest.raises(DoesNotFit) as refused:
         candidates(LAB, None, PLAN, Needs(psram=8 << 20))
     text = refused.value.what
-    assert "hut-01: the variant needs 8 MB of PSRAM, the lab does not know" in text
-    assert "hut-02: the variant needs 8 MB of PSRAM, the board has 4 MB" in text
+    assert "hut-01: the variant needs 8MB of PSRAM, the lab does not know" in text
+    assert "hut-02: the variant needs 8MB of PSRAM, the board has 4MB" in text
     assert "s3: the build is for esp32, the board is esp32s3" in text
     assert refused.value.todo
 

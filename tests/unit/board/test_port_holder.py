@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hut_ci.claims import processes
-from hut_ci.claims.port_holder import who_holds
+from hut_ci import proc
+from hut_ci.board.port_holder import who_holds
 
 HOLD = "import sys; port = open(sys.argv[1], 'r+b', buffering=0); print('open', flush=True); sys.stdin.read()"
 BOARD = (
@@ -62,7 +62,7 @@ def test_other_program_is_named(port: str, tmp_path: Path) -> None:
         found = who_holds(str(link))
         assert found
         assert (found.pid, found.program) == (other.pid, "idf_monitor.py")
-        assert found.user == processes.user_name(os.geteuid())
+        assert found.user == proc.user_name(os.geteuid())
     assert who_holds(port) is None
 
 
@@ -100,7 +100,7 @@ def test_program_behind_the_interpreter(tmp_path: Path, argv: list[str], name: s
     (tmp_path / "monitor.py").write_text(SAY)
     with contextlib.chdir(tmp_path), running(sys.executable, *argv) as process:
         first_line(process)
-        shown = processes.program(process.pid)
+        shown = proc.program(process.pid)
     assert shown.startswith(name)
     assert "secret" not in shown
 
@@ -109,4 +109,4 @@ def test_process_that_is_gone() -> None:
     with running("true") as process:
         process.wait()
         gone = process.pid
-    assert (processes.program(gone), processes.user(gone)) == ("", "")
+    assert (proc.program(gone), proc.user(gone)) == ("", "")
