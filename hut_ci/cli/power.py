@@ -1,0 +1,246 @@
+"""`hut-ci power`: switch, test and repair a slot's power. Whoever switches claims first."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hut_ci.cli.composition import lab_at
+from hut_ci.cli.power_bench import claimed, slot_of, tell
+
+if TYPE_CHECKING:
+    from hut_ci.model import PowerResult, Slot
+
+ON_OFF_WITHIN = 60.0
+
+
+@click.group("power")
+def command() -> None:
+    """Switch or test a slot's power (claims the slot first).
+
+    \b
+    Examples:
+      hut-ci power cycle hut-01
+      hut-ci power cycle hut-01 --wait 60 --json
+      hut-ci power test hut-01 --write
+
+    Results are ok, timeout or ha_error, with a detail. Exit codes: 0 ok, 4 the slot is busy, 7 power failed.
+    """
+
+
+def _options(with_wait: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if with_wait:
+            function = click.option(
+                "--wait",
+                default=0.0,
+                metavar="SECONDS",
+                type=click.FloatRange(0),
+                help="How long to queue for a slot that is in use. Default: not at all.",
+            )(function)
+        function = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
+        return click.option(
+            "--lab", "lab_file", type=click.Path(path_type=Path), help="lab.yml (else $HUT_CI_LAB, /etc/hut-ci)."
+        )(function)
+
+    return decorate
+
+
+@command.command()
+@click.argument("slot")
+@_options()
+@click.option(
+    "--within", default=180.0, metavar="SECONDS", type=click.FloatRange(1), help="Time limit, cooldown included."
+)
+@click.option("--off-seconds", metavar="SECONDS", type=click.FloatRange(0.1), help="Instead of lab.yml's `off`.")
+@click.option("--on-seconds", metavar="SECONDS", type=click.FloatRange(0), help="Instead of lab.yml's `on`.")
+def cycle(
+    slot: str,
+    lab_file: Path | None,
+    as_json: bool,
+    wait: float,
+    within: float,
+    off_seconds: float | None,
+    on_seconds: float | None,
+) -> None:
+    """Cut the slot's power and give it back, with the proof that lab.yml names.
+
+    \b
+    Examples:
+      hut-ci power cycle hut-01
+      hut-ci power cycle hut-01 --off-seconds 10 --wait 60 --json
+    """
+    from hut_ci.deadline import Deadline
+    from hut_ci.power.wiring import cycle_slot
+
+    with claimed(slot, lab_file, wait, "power cycle") as bench:
+        power = bench.slot.power
+        off = power.off_seconds if off_seconds is None else off_seconds
+        on = power.on_seconds if on_seconds is None else on_seconds
+        timed = replace(bench.slot, power=replace(power, off_seconds=off, on_seconds=on))
+        result = cycle_slot(bench.lab, timed, bench.claims, bench.switch, Deadline(within))
+    _answer(slot, result, as_json, f"cycled ({_proof_text(bench.slot, result)})")
+
+
+@command.command("on")
+@click.argument("slot")
+@_options()
+def switch_on(slot: str, lab_file: Path | None, as_json: bool, wait: float) -> None:
+    """Switch the slot on and see its switch read `on`.
+
+    \b
+    Example:
+      hut-ci power on hut-01
+    """
+    _switch(slot, lab_file, as_json, wait, on=True)
+
+
+@command.command("off")
+@click.argument("slot")
+@_options()
+def switch_off(slot: str, lab_file: Path | None, as_json: bool, wait: float) -> None:
+    """Switch the slot off, and leave it off until `hut-ci power on`.
+
+    \b
+    Example:
+      hut-ci power off hut-01
+    """
+    _switch(slot, lab_file, as_json, wait, on=False)
+
+
+@command.command()
+@click.argument("slot")
+@_options(with_wait=False)
+def status(slot: str, lab_file: Path | None, as_json: bool) -> None:
+    """Show what the slot's switch reads; only looks, so the slot may be in use.
+
+    \b
+    Example:
+      hut-ci power status hut-01
+    """
+    from hut_ci.deadline import Deadline
+    from hut_ci.power.choose import choose
+    from hut_ci.power.cooldown import SlotCooldown
+    from hut_ci.power.intent import needs_repair
+    from hut_ci.power.wiring import group_of
+
+    lab = lab_at(lab_file)
+    found = slot_of(lab, slot)
+    switch = choose(lab, found, os.environ)
+    deadline = Deadline(ON_OFF_WITHIN)
+    switch.exists(deadline)
+    reads = {True: "on", False: "off", None: "unknown"}[switch.is_on(deadline)]
+    cooldown = SlotCooldown(lab.state_dir, group_of(lab, found)[0], found.power.cooldown_seconds).remaining()
+    unrepaired = needs_repair(lab, found)
+    if as_json:
+        facts = {"slot": slot, "state": reads, "proof": found.power.proof, "cooldown": round(cooldown, 1)}
+        click.echo(json.dumps({**facts, "cut_short": unrepaired}))
+        return
+    click.echo(f"{slot}: {reads}" + (f", next cycle possible in {cooldown:.0f} s" if cooldown else ""))
+    if unrepaired:
+        click.echo(f"A power cycle is at work on {slot}, or was cut short: hut-ci power repair {slot}")
+
+
+@command.command()
+@click.argument("slot")
+@_options()
+@click.option("--write", is_flag=True, help="Put the proof into lab.yml.")
+def test(slot: str, lab_file: Path | None, as_json: bool, wait: float, write: bool) -> None:
+    """Find out which proof of a power cycle the slot can give: port, banner or none.
+
+    Cuts the power once or twice. With `none` a cycle is believed without proof.
+
+    \b
+    Example:
+      hut-ci power test hut-01 --write
+    """
+    from hut_ci.power.find_proof import find_proof
+    from hut_ci.power.lab_proof import write_proof
+
+    with claimed(slot, lab_file, wait, "power test") as bench:
+        proof, result = find_proof(bench.lab, bench.slot, bench.claims, bench.switch, on_try=tell)
+        if proof and write:
+            write_proof(bench.lab, slot, proof)
+    _answer(slot, result, as_json, _found_text(proof, write), proof=proof)
+
+
+@command.command()
+@click.argument("slot", required=False)
+@_options()
+def repair(slot: str | None, lab_file: Path | None, as_json: bool, wait: float) -> None:
+    """Switch on what a killed power cycle left off; without SLOT, on every slot.
+
+    \b
+    Example:
+      hut-ci power repair
+    """
+    from hut_ci.power.intent import needs_repair
+
+    lab = lab_at(lab_file)
+    slots = [slot_of(lab, slot)] if slot else list(lab.slots)
+    repaired = []
+    for candidate in slots:
+        if needs_repair(lab, candidate):
+            with claimed(candidate.id, lab_file, wait, "power repair") as bench:
+                repaired += [candidate.id] if bench.repaired else []
+    if as_json:
+        click.echo(json.dumps({"repaired": repaired}))
+    elif not repaired:
+        click.echo("Nothing to repair: no power cycle was cut short.")
+
+
+def _switch(slot_id: str, lab_file: Path | None, as_json: bool, wait: float, *, on: bool) -> None:
+    from hut_ci.deadline import Deadline
+    from hut_ci.errors import PowerError
+    from hut_ci.model import PowerResult
+    from hut_ci.stages.power_results import failure
+
+    with claimed(slot_id, lab_file, wait, f"power {'on' if on else 'off'}") as bench:
+        deadline = Deadline(ON_OFF_WITHIN)
+        try:
+            bench.switch.exists(deadline)
+            (bench.switch.on if on else bench.switch.off)(deadline)
+            result = PowerResult("ok", "unproven", seconds=round(deadline.elapsed, 3))
+        except PowerError as error:
+            if not as_json:
+                raise
+            result = failure(error, deadline.elapsed)
+    _answer(slot_id, result, as_json, "on" if on else f"off, until: hut-ci power on {slot_id}")
+
+
+def _found_text(proof: str | None, written: bool) -> str:
+    meaning = {
+        "port": "its serial device vanishes and returns",
+        "banner": "its serial device stays, and a boot banner follows",
+        "none": "the board shows nothing of it; is it the right plug, or is the board fed by its USB cable?",
+    }[proof or "none"]
+    where = "written to lab.yml" if written else "put it into lab.yml with --write"
+    return f"proof: {proof} ({meaning}); {where}"
+
+
+def _proof_text(slot: Slot, result: PowerResult) -> str:
+    return f"proven by {slot.power.proof}" if result.proven else "unproven: hut-ci power test finds a proof"
+
+
+def _answer(slot: str, result: PowerResult, as_json: bool, text: str, **more: str | None) -> None:
+    """Print the result; exit code 7 for anything but `ok`."""
+    from hut_ci.errors import PowerError
+
+    if as_json:
+        click.echo(json.dumps({"slot": slot, **asdict(result), **more}))
+        if result.result != "ok":
+            click.get_current_context().exit(PowerError.exit_code)
+        return
+    if result.result != "ok":
+        raise PowerError(
+            f"{slot}: {result.result} ({result.detail}): {result.text}",
+            todo="hut-ci power status " + slot,
+            fields={"detail": result.detail},
+        )
+    click.echo(f"{slot}: {text}, {result.seconds:.1f} s")

@@ -1,0 +1,209 @@
+"""A relay is never left off: a small process that switches on again when the one that switched off cannot.
+
+`finally` does not run on SIGKILL. So before `off`, an intent record is written and this process is started: its own
+session, deaf to SIGTERM and SIGINT, holding the slot's lock by inheritance. It reads a pipe. At `done` it removes
+the record; at end-of-file without `done` it switches on, then removes it. A record that is still there later
+(host crash, guardian killed) makes the next command on the slot switch on: intent.repair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from hut_ci import process
+from hut_ci.deadline import Deadline
+from hut_ci.errors import PowerError
+from hut_ci.power.choose import Switch, pack, unpack
+from hut_ci.power.intent import RESTORE_SECONDS, intent_path, switch_back, write_intent
+from hut_ci.power.state_file import remove_durably
+
+READY_SECONDS = 20.0
+"""For starting Python and importing requests, on a loaded host."""
+IN_FLIGHT_SECONDS = 1.0
+"""A killed caller's `off` may still be on its way: so long the state is watched after `on`."""
+
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian import main; main()"
+
+
+# --- the side of the process that cuts the power ------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Guardian:
+    """Guards one try of a power cycle, as a `with` block around it; leaving without `done` switches on.
+
+    `slot_ids` are all slots behind the plug, `lock_fds` their held locks. Raises PowerError (`no_guardian`,
+    `state_file`) on entering: then nothing was switched. `restored` is False where the relay may still be off.
+    """
+
+    state_dir: Path
+    slot_ids: tuple[str, ...]
+    switch: Switch
+    lock_fds: tuple[int, ...]
+    restored: bool = True
+    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _done: bool = False
+
+    def __enter__(self) -> Guardian:
+        intents = [str(write_intent(self.state_dir, slot_id)) for slot_id in self.slot_ids]
+        try:
+            self._child = _start(self.lock_fds)
+            self._tell(json.dumps({"switch": pack(self.switch), "intents": intents}))
+            if self._hear(READY_SECONDS) != "ready":
+                raise BrokenPipeError("it did not start")
+        except OSError as error:
+            self._end()
+            self._forget()
+            raise PowerError(
+                f"no guardian for the power of {', '.join(self.slot_ids)}: {error}",
+                why="Without it a killed run could leave the relay off, so nothing was switched.",
+                todo="Look for memory or process limits on the lab host.",
+                fields={"detail": "no_guardian"},
+            ) from error
+        except BaseException:  # cancelled: end-of-file makes it switch on, which is harmless
+            self._wait_for_end()
+            self._end()
+            raise
+        return self
+
+    def switching_off(self) -> None:
+        self._tell("off")
+
+    def off_answered(self) -> None:
+        self._tell("cut")
+
+    def done(self) -> None:
+        """The relay reads `on` again: there is nothing left to guard."""
+        self._done = True
+        with contextlib.suppress(OSError):
+            self._tell("done")
+
+    def __exit__(self, *_: object) -> None:
+        answer = self._wait_for_end()  # interrupted here, the guardian is left alone with its work
+        self._end()
+        if not answer:  # it was killed, or is stuck and has been killed: the same work once more, here
+            with contextlib.suppress(PowerError):
+                if not self._done:
+                    switch_back(self.switch, Deadline(RESTORE_SECONDS))
+                self._forget()
+                answer = "on"
+        self.restored = answer == "on"
+
+    def _wait_for_end(self) -> str:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        with contextlib.suppress(OSError):
+            self._child.stdin.close()
+        return self._hear(5.0 if self._done else RESTORE_SECONDS + 5.0)
+
+    def _forget(self) -> None:
+        _remove(intent_path(self.state_dir, slot_id) for slot_id in self.slot_ids)
+
+    def _tell(self, line: str) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(line.encode() + b"\n")
+            self._child.stdin.flush()
+        except OSError as error:
+            if line == "off":  # the last moment to refuse
+                raise PowerError(
+                    f"the guardian for the power of {', '.join(self.slot_ids)} ended early: nothing was switched",
+                    fields={"detail": "no_guardian"},
+                ) from error
+
+    def _hear(self, seconds: float) -> str:
+        """The guardian's next line, empty when it ended or `seconds` passed."""
+        assert self._child is not None
+        assert self._child.stdout is not None
+        deadline, line = Deadline(seconds), b""
+        while not line.endswith(b"\n"):
+            if not select.select([self._child.stdout], [], [], deadline.remaining)[0]:
+                return ""
+            byte = os.read(self._child.stdout.fileno(), 1)
+            if not byte:
+                return ""
+            line += byte
+        return line.decode().strip()
+
+    def _end(self) -> None:
+        """Reap the guardian; one that is still there by now is stuck and must not keep the lock."""
+        if self._child is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(2.0)
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _start(lock_fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    # Not through process.run: that one ties a child's life to ours, and this is the child that has to outlive us.
+    # -I keeps the working directory and PYTHON* variables out. CI runners find the orphans of a job by a variable
+    # in their environment or by their session: the clean environment and the new session leave neither.
+    root = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", _START, root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        cwd="/",
+        env=process.clean_environment(),
+        pass_fds=lock_fds,
+        start_new_session=True,
+    )
+
+
+# --- the guardian process -----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Read settings and progress from stdin until `done` or end-of-file; runs as its own process."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    settings: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline())
+    switch = unpack(settings["switch"])
+    _say("ready")
+    stage = _last_line(sys.stdin.buffer)
+    try:
+        if stage != "done":
+            settle = IN_FLIGHT_SECONDS if stage == "off" else 0.0
+            switch_back(switch, Deadline(RESTORE_SECONDS), settle=settle)
+        _remove(Path(path) for path in settings["intents"])
+        _say("on")
+    except PowerError as error:
+        _say(f"failed {error.fields.get('detail', '')}")
+
+
+def _last_line(stream: IO[bytes]) -> str:
+    last = ""
+    for line in stream:
+        last = line.decode().strip()
+        if last == "done":
+            break
+    return last
+
+
+def _remove(intents: Iterable[Path]) -> None:
+    for path in intents:
+        remove_durably(path)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the other end may have been killed
+        os.write(1, text.encode() + b"\n")

@@ -1,0 +1,86 @@
+"""The record that a slot's power is about to be cut, and switching on again what it says may be off."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hut_ci.deadline import Deadline
+from hut_ci.errors import PowerError
+from hut_ci.model import Lab, Slot
+from hut_ci.power.choose import Switch
+from hut_ci.power.state_file import read_trusted, remove_durably, state_path, write_durably
+from hut_ci.stages.power_results import may_retry, pause_before_retry
+
+RESTORE_SECONDS = 60.0
+"""How long a relay is tried to be switched on; the slot's lock is held meanwhile."""
+RESTORE_TRIES = 5
+
+
+def intent_path(state_dir: Path, slot_id: str) -> Path:
+    return state_path(state_dir, "power", slot_id)
+
+
+def write_intent(state_dir: Path, slot_id: str) -> Path:
+    """Record that the power of `slot_id` is about to be cut by this process; raises PowerError."""
+    path = intent_path(state_dir, slot_id)
+    since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    write_durably(path, json.dumps({"slot": slot_id, "pid": os.getpid(), "since_utc": since}) + "\n")
+    return path
+
+
+def needs_repair(lab: Lab, slot: Slot) -> bool:
+    """Whether somebody cut this slot's power and died; call it with the slot claimed. Raises PowerError."""
+    return read_trusted(intent_path(lab.state_dir, slot.id)) is not None
+
+
+def repair(lab: Lab, slot: Slot, switch: Switch, deadline: Deadline) -> str | None:
+    """Switch on what a killed process left off; the sentence that says so, None where there is nothing to repair.
+
+    Call it with the slot claimed: a guardian that is still at work holds the claim. Raises PowerError, and keeps
+    the record, while the relay cannot be switched on.
+    """
+    if not needs_repair(lab, slot):
+        return None
+    switch_back(switch, deadline)
+    remove_durably(intent_path(lab.state_dir, slot.id))
+    return f"an earlier power cycle of {slot.id} was cut short; its relay is on again"
+
+
+def switch_back(
+    switch: Switch, deadline: Deadline, *, settle: float = 0.0, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Switch on, with a few tries, and see it stay on for `settle` seconds. Raises the last PowerError."""
+    for number in range(1, RESTORE_TRIES + 1):
+        try:
+            _ask_for_power(switch, deadline)
+            if _stays_on(switch, deadline, settle, sleep):
+                return
+        except PowerError as error:
+            last = number == RESTORE_TRIES or deadline.expired
+            if last or not may_retry(error):
+                raise
+            sleep(min(pause_before_retry(error, number), deadline.remaining))
+    raise PowerError("the switch did not stay on", fields={"detail": "stuck"})
+
+
+def _ask_for_power(switch: Switch, deadline: Deadline) -> None:
+    """A call that failed may have had its effect: a slow relay acts after the time-out."""
+    try:
+        switch.on(deadline)
+    except PowerError as error:
+        if not may_retry(error) or switch.is_on(deadline) is not True:
+            raise
+
+
+def _stays_on(switch: Switch, deadline: Deadline, seconds: float, sleep: Callable[[float], None]) -> bool:
+    settled = deadline.within(seconds)
+    while not settled.expired:
+        sleep(min(0.1, settled.remaining))
+        if switch.is_on(deadline) is False:
+            return False
+    return True

@@ -1,0 +1,68 @@
+"""Put a slot's proof into lab.yml, keeping everything else of the file as its owner wrote it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from hut_ci import config
+from hut_ci.errors import ConfigError
+from hut_ci.model import Lab
+
+
+def with_proof(text: str, slot_id: str, proof: str) -> str:
+    """lab.yml's `text` with `proof` in the slot's power; ConfigError where it has no power to put it into."""
+    power = _child(_child(_child(yaml.compose(text, Loader=yaml.SafeLoader), "slots"), slot_id), "power")
+    if isinstance(power, yaml.ScalarNode):  # the short form: `power: switch.bench_1`
+        return _replaced(text, power, f"{{entity: {power.value}, proof: {proof}}}")
+    if not isinstance(power, yaml.MappingNode) or not power.value:
+        raise _by_hand(slot_id, proof)
+    old = _child(power, "proof")
+    if old is not None:
+        return _replaced(text, old, proof)
+    first = power.value[0][0].start_mark
+    rest = ", " if power.flow_style else "\n" + " " * first.column
+    return f"{text[: first.index]}proof: {proof}{rest}{text[first.index :]}"
+
+
+def write_proof(lab: Lab, slot_id: str, proof: str) -> None:
+    """Change the file that `lab` was read from, by rename. Raises ConfigError unless exactly this one value changes."""
+    path = Path(os.path.realpath(lab.path))
+    text = with_proof(path.read_text(encoding="utf-8"), slot_id, proof)
+    changed = config.lab_from_text(text, lab.path)
+    wanted = tuple(
+        replace(slot, power=replace(slot.power, proof=proof)) if slot.id == slot_id else slot for slot in lab.slots
+    )
+    if changed.slots != wanted:
+        raise _by_hand(slot_id, proof)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.chmod(path.stat().st_mode & 0o777)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", todo=f"Write `proof: {proof}` under {slot_id}'s power."
+        ) from error
+
+
+def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for key, value in node.value if key.value == name), None)
+
+
+def _replaced(text: str, node: yaml.Node, new: str) -> str:
+    return text[: node.start_mark.index] + new + text[node.end_mark.index :]
+
+
+def _by_hand(slot_id: str, proof: str) -> ConfigError:
+    return ConfigError(
+        f"lab.yml is written in a way that hut-ci does not change for {slot_id}",
+        why="Its power is shared with other slots by an anchor, or is missing.",
+        todo=f"Write `proof: {proof}` under {slot_id}'s power by hand.",
+    )
