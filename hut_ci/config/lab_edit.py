@@ -19,7 +19,7 @@ def new_lab(name: str) -> str:
     return (
         "# The boards of this lab, one entry per slot; add one with `hut-ci slots add`.\n"
         "# Relays behind Home Assistant need this line (the token file with mode 0600):\n"
-        '# home_assistant: {url: "http://homeassistant.local:8123", token_file: /etc/hut-ci/hass-token}\n'
+        '# home_assistant: {url: "http://homeassistant.local:8123", token_file: /etc/hut-ci/secrets/hass-token}\n'
         f"lab: {re.sub(r'[^A-Za-z0-9._-]', '-', name).strip('-._') or 'lab'}\n"
         "slots:\n"
     )

@@ -1,0 +1,41 @@
+"""SIGINT and SIGTERM as an exception, once, and only while there is something to cancel."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from hut_ci.errors import Cancelled
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def cancellation() -> Iterator[Callable[[], None]]:
+    """Raise Cancelled in the main thread at the first SIGINT or SIGTERM; swallow later ones.
+
+    Ending a run properly (board reset, relay on, report written) takes a second or two, and a CI engine
+    sends its second signal 2.5 to 7.5 s after the first. A handler, not SIG_IGN: that one children inherit.
+    The function that the block gets says that all is decided: from then on the first one is swallowed, too.
+    """
+
+    def arrive(number: int, _frame: FrameType | None) -> None:
+        decided()
+        raise Cancelled(number)
+
+    def decided() -> None:
+        for number in SIGNALS:
+            signal.signal(number, _swallow)
+
+    before = {number: signal.signal(number, arrive) for number in SIGNALS}
+    try:
+        yield decided
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _swallow(_number: int, _frame: FrameType | None) -> None:
+    """Stand in for a handler: the run is already ending."""

@@ -1,0 +1,138 @@
+"""The composition root: the only place that reads the environment and picks claims, power, forge and listener."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hut_ci.forges.local import LocalForge
+    from hut_ci.model import Lab, Report
+    from hut_ci.record import Event
+    from hut_ci.run import Order, Tools
+
+
+def lab_at(option: Path | None) -> Lab:
+    """The lab of `--lab`, `$HUT_CI_LAB` or the standard places; raises ConfigError."""
+    from hut_ci import config
+
+    return config.load_lab(config.find_lab(option, os.environ))
+
+
+def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
+    """What `hut-ci run` was asked, with every path absolute; raises UsageError for a commit id that is not one."""
+    from hut_ci.run import Order
+    from hut_ci.stages.artifact import full_sha
+
+    job_id = new_job_id(slot)
+    beside = Path("hut.yml")
+    hut = options["hut"] or (beside if beside.is_file() else None)
+    return Order(
+        lab=lab,
+        job_id=job_id,
+        work=lab.state_dir / "runs" / job_id,
+        build=options["build"] and options["build"].absolute(),
+        hut=hut and hut.absolute(),
+        slot=slot,
+        variant=options["variant"],
+        commit_sha=None if options["commit"] is None else full_sha(options["commit"]),
+        repository=options["repository"],
+        run_url=options["run_url"],
+        wait=options["wait"],
+        limit=options["limit"] or lab.max_run_seconds,
+    )
+
+
+@contextmanager
+def tools(order: Order, out: Path, forge: str | None, on_event: Callable[[Event], None]) -> Iterator[Tools]:
+    """The collaborators of one run; its private folder of raw logs is removed when it has ended."""
+    from hut_ci.claims import flock
+    from hut_ci.power.wiring import cycle_for_run
+    from hut_ci.reports.redaction import Redactor
+    from hut_ci.run import Tools
+    from hut_ci.stages import report as report_stage
+
+    report_stage.clear(out)
+    order.work.mkdir(parents=True, mode=0o700)
+    redactor = Redactor(order.lab.redact, secrets=_secrets(order.lab))
+    local = local_forge(forge)
+    try:
+        yield Tools(
+            claims=flock,
+            power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(on_event)),
+            builds=local,
+            on_event=on_event,
+            checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
+            write=lambda report: report_stage.write(report, out, redactor, _logs(order.work)),
+            publish=lambda report: _publish(report, local, out),
+        )
+    finally:
+        shutil.rmtree(order.work, ignore_errors=True)
+
+
+def local_forge(option: str | None) -> LocalForge | None:
+    """The forge that `--forge` names; raises UsageError for one that is not known."""
+    from hut_ci.errors import UsageError
+    from hut_ci.forges.local import LocalForge
+
+    if option is None:
+        return None
+    kind, _, folder = option.partition(":")
+    if kind != "local" or not folder:
+        raise UsageError(f"--forge {option!r} is not known", todo="give `--forge local:DIR`")
+    return LocalForge(Path(folder).absolute())
+
+
+def new_job_id(slot: str | None) -> str:
+    """A name for one run that sorts by time, e.g. `HUT-20260212T153000Z-hut-01-9f3a`."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    place = "".join(letter for letter in slot or "any" if letter.isalnum() or letter == "-")[:40]
+    return "-".join(["HUT", now, place, secrets.token_hex(2)])
+
+
+def _say(on_event: Callable[[Event], None]) -> Callable[[str], None]:
+    from hut_ci.record import Event
+
+    return lambda text: on_event(Event("slot", text))
+
+
+def _secrets(lab: Lab) -> tuple[str, ...]:
+    """The lab's token as far as it can be read, so that it is redacted wherever it should turn up."""
+    from hut_ci.errors import HutCiError
+    from hut_ci.power.token import read_token
+
+    if lab.home_assistant is None:
+        return ()
+    try:
+        return (read_token(lab.home_assistant, os.environ).reveal(),)
+    except HutCiError:
+        return ()
+
+
+def _logs(work: Path) -> dict[str, Path]:
+    """The raw logs of a run by the names that they get beside the report, e.g. `attempt-1-serial.txt`."""
+    files = sorted(path for path in work.glob("attempt-*/*") if path.suffix in (".txt", ".log", ".raw"))
+    files += sorted(work.glob("bug.txt"))
+    return {str(path.relative_to(work)).replace("/", "-"): path for path in files}
+
+
+def _publish(report: Report, forge: LocalForge | None, out: Path) -> None:
+    """Tell the forge: pending while the report is partial, the final state from the written document."""
+    import json
+
+    from hut_ci.stages import publish
+
+    if forge is None or report.commit_sha is None:
+        return
+    if report.partial:
+        forge.repair()
+        publish.announce(forge, report.commit_sha, report.slot or "no slot", "flashing and testing")
+        return
+    document = json.loads((out / "report.json").read_text("utf-8"))
+    publish.publish(document, forge, sha=report.commit_sha, slot=report.slot, target_url=str(out / "summary.md"))

@@ -1,0 +1,89 @@
+"""`hut-ci run`: flash a build on a slot, test it, recover the board, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hut_ci.model import Report
+
+EXAMPLES = """
+\b
+Examples:
+  hut-ci run build/                        what is there, on the first free board that fits
+  hut-ci run build/ --slot hut-02          on this board
+  hut-ci run firmware.zip --variant muse   one variant of hut.yml
+  hut-ci run build/ --slot hut-01 --slot hut-02    both, side by side
+  hut-ci run --commit $(git rev-parse HEAD) --forge local:/srv/builds
+
+\b
+The answer is one line, the exit code, and a folder (--out) with report.json, junit.xml,
+summary.md, the serial log of every attempt and what esptool said. It exists for every
+outcome. Without hut.yml the run checks that an application boots and that nothing in the
+log is known to be fatal.
+"""
+
+
+@click.command("run", epilog=EXAMPLES)
+@click.argument("build", required=False, type=click.Path(path_type=Path))
+@click.option("--slot", "slots", multiple=True, metavar="SLOT", help="Slot id, label, chip or tag; again for several.")
+@click.option("--variant", metavar="NAME", help="Variant of hut.yml; needed where it has several.")
+@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, where there is one]")
+@click.option("--lab", type=click.Path(path_type=Path), help="Lab file. [default: $HUT_CI_LAB or /etc/hut-ci/lab.yml]")
+@click.option("--commit", metavar="SHA", help="The commit that the build is of: 40 hex digits.")
+@click.option("--forge", metavar="local:DIR", help="Where builds are found and statuses go.")
+@click.option("--repository", metavar="OWNER/NAME", help="For the report.")
+@click.option("--run-url", metavar="URL", help="For the report and for whoever waits for the slot.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report. [default: hut-ci-out/JOB]")
+@click.option("--wait", default=600.0, metavar="SECONDS", help="How long to queue for a slot.", show_default=True)
+@click.option("--limit", metavar="SECONDS", type=float, help="Time limit of the whole run. [default: the lab's]")
+@click.option("--progress", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(**options: Any) -> int:
+    """Flash BUILD (a folder, a zip or an image) on a slot, test it, and report.
+
+    The build is flashed as it says itself (flasher_args.json, flash_args, PlatformIO, ESP Web
+    Tools manifest, merged image). A board that stops answering is reset, flashed again and
+    power-cycled; a firmware that fails is not tried again.
+    """
+    slots = options.pop("slots")
+    if len(slots) > 1:
+        from hut_ci.cli.several import run_several
+
+        return run_several(slots, options)
+    return run_one(slots[0] if slots else None, options)
+
+
+def run_one(slot: str | None, options: dict[str, Any]) -> int:
+    """Run on one slot and print the answer; the exit code is the verdict's."""
+    from hut_ci.cli import composition
+    from hut_ci.cli.progress import listener
+    from hut_ci.run import run
+
+    lab = composition.lab_at(options["lab"])
+    order = composition.order(lab, slot, options)
+    out = (options["out"] or Path("hut-ci-out") / order.job_id).absolute()
+    with listener(options["progress"]) as on_event, composition.tools(order, out, options["forge"], on_event) as tools:
+        report = run(order, tools)
+    if options["as_json"]:
+        click.echo((out / "report.json").read_text("utf-8"))
+    else:
+        _print_answer(report, out)
+    return report.verdict.exit_code
+
+
+def _print_answer(report: Report, out: Path) -> None:
+    import json
+
+    from hut_ci.reports.escaping import ci_log
+    from hut_ci.reports.status_text import full_status
+
+    document = json.loads((out / "report.json").read_text("utf-8"))
+    colour = {"pass": "green", "fail": "red"}.get(report.verdict.name.value, "yellow")
+    click.secho(f"{report.slot or '-'}  {ci_log(full_status(document))}", fg=colour, bold=True)
+    click.echo(f"report  {out / 'summary.md'}")
+    sys.stdout.flush()
