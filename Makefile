@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --cache-dir .cache/pip
 JOBS   ?= 4
 HASHED := --require-hashes --no-build-isolation
 
@@ -39,7 +39,7 @@ lock:                      ## renew the hash-pinned requirement files
 	    --no-header --no-annotate --upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 clean:
-	rm -rf .venv* build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv* .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.main: requirements/build.txt requirements/main.txt pyproject.toml
 	@echo "Setting up $(VENV) (once; about half a minute)"

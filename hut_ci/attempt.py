@@ -25,7 +25,7 @@ from hut_ci.model import (
     Suite,
     SuiteResult,
 )
-from hut_ci.record import Record
+from hut_ci.record import Record, evidence_of
 from hut_ci.stages import slot as slot_stage
 from hut_ci.stages.flash import flash, next_baud
 from hut_ci.stages.suite import run_suite
@@ -75,7 +75,7 @@ def attempt(bench: Bench, record: Record, plan: FlashPlan, suite: Suite, *, writ
             tested = _suite(bench, record, plan, suite, work)
             evidence = tested.evidence
     except (BoardError, FlashError, SlotError) as error:
-        evidence = Evidence(error.evidence, error.fields)
+        evidence = evidence_of(error)
     record.end_attempt(evidence, flashed, tested)
     return evidence
 
@@ -154,7 +154,7 @@ def take_step(bench: Bench, record: Record, step: Step, plan: FlashPlan, suite: 
             _cycle(bench, record)
     except PowerError as error:
         record.recovered_by(_event(step, start, clock, error.evidence, cause, error.what))
-        return Evidence(error.evidence, error.fields)
+        return evidence_of(error)
     if step is Step.GOLDEN:
         return _ask_golden(bench, record, cause)
     if step is Step.REFLASH and cause.id == "link_error":

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hut_ci.errors import HutCiError
 from hut_ci.model import (
     Attempt,
     Evidence,
@@ -20,6 +21,12 @@ from hut_ci.model import (
 )
 from hut_ci.stages.verdict import judge, sentence, table
 from hut_ci.units import utc_now
+
+
+def evidence_of(error: HutCiError) -> Evidence:
+    """What an expected error means for a run, with its likely cause and its remedy for the report."""
+    advice = {"likely": error.why, "todo": error.todo}
+    return Evidence(error.evidence, {**error.fields, **{name: text for name, text in advice.items() if text}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,11 @@ class Record:
         self.save(self.report(Evidence("killed", {"stage": name}), partial=True), name)
         try:
             yield outcome
+        except HutCiError as error:
+            outcome.append(evidence_of(error))
+            raise
         except BaseException as error:
-            outcome.append(Evidence(getattr(error, "evidence", "bug"), getattr(error, "fields", {"what": str(error)})))
+            outcome.append(Evidence("bug", {"what": f"{type(error).__name__}: {error}"}))
             raise
         finally:
             seen = outcome[-1] if outcome else None

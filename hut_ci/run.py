@@ -13,8 +13,21 @@ from hut_ci.attempt import Bench, PowerCycle, attempt, restore, retry, take_step
 from hut_ci.cancellation import cancellation
 from hut_ci.deadline import Deadline
 from hut_ci.errors import Cancelled, HutCiError
-from hut_ci.model import Artifact, Claim, Evidence, FlashPlan, Lab, Project, Report, Slot, Step, Variant, VerdictName
-from hut_ci.record import Event, Record
+from hut_ci.model import (
+    Artifact,
+    Claim,
+    Evidence,
+    FlashPlan,
+    Lab,
+    Project,
+    Report,
+    Slot,
+    Step,
+    Suite,
+    Variant,
+    VerdictName,
+)
+from hut_ci.record import Event, Record, evidence_of
 from hut_ci.stages import artifact as artifact_stage
 from hut_ci.stages import slot as slot_stage
 from hut_ci.stages.recover import next_step
@@ -85,7 +98,7 @@ def _evidence(order: Order, tools: Tools, record: Record) -> Evidence:
     except Cancelled:
         raise
     except HutCiError as error:
-        return Evidence(error.evidence, error.fields)
+        return evidence_of(error)
     except Exception as error:
         (order.work / "bug.txt").write_text(traceback.format_exc(), "utf-8")
         return Evidence("bug", {"what": f"{type(error).__name__}: {error}"})
@@ -111,7 +124,7 @@ def _attempts(bench: Bench, record: Record, plan: FlashPlan, project: Project) -
     try:
         evidence = _ladder(bench, record, plan, project)
     except Cancelled as error:
-        evidence = Evidence(error.evidence, error.fields)
+        evidence = evidence_of(error)
         raise
     finally:
         if table()[evidence.id].verdict is not VerdictName.PASS:
@@ -126,7 +139,7 @@ def _ladder(bench: Bench, record: Record, plan: FlashPlan, project: Project) -> 
     suite = project.suite
     evidence = attempt(bench, record, plan, suite, write=True, baud=project.flash.baud or bench.slot.baud)
     while True:
-        if table()[evidence.id].blame == "firmware" and record.firmware_failures <= suite.retry_failures:
+        if _may_retry(record, evidence, suite):
             evidence = retry(bench, record, plan, suite)
             continue
         step = next_step(evidence, history, bench.steps)
@@ -134,6 +147,13 @@ def _ladder(bench: Bench, record: Record, plan: FlashPlan, project: Project) -> 
             return evidence
         history.append(step)
         evidence = take_step(bench, record, step, plan, suite)
+
+
+def _may_retry(record: Record, evidence: Evidence, suite: Suite) -> bool:
+    """Whether the project wants this firmware watched once more; never after the golden image took its place."""
+    if table()[evidence.id].blame != "firmware" or record.attempts[-1].evidence != evidence:
+        return False
+    return record.firmware_failures <= suite.retry_failures
 
 
 @contextmanager

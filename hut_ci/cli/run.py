@@ -85,5 +85,7 @@ def _print_answer(report: Report, out: Path) -> None:
     document = json.loads((out / "report.json").read_text("utf-8"))
     colour = {"pass": "green", "fail": "red"}.get(report.verdict.name.value, "yellow")
     click.secho(f"{report.slot or '-'}  {ci_log(full_status(document))}", fg=colour, bold=True)
+    if document.get("next_action"):
+        click.echo(ci_log(document["next_action"]))
     click.echo(f"report  {out / 'summary.md'}")
     sys.stdout.flush()

@@ -240,7 +240,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "garbled",
         r"(Invalid head of packet|Invalid SLIP escape|Response doesn't match request|Only got \d+ byte|"
-        r"Unexpected response|Corrupt data|Digest mismatch|Expected digest)",
+        r"Unexpected response|Corrupt data|Digest mismatch|Expected digest|result was \w+: Unknown result)",
         "link_error",
         "the answer was garbled",
         "bytes were added, lost or altered on the way from the chip",

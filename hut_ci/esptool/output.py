@@ -22,11 +22,9 @@ _UNITS = {"KB": 1 << 10, "MB": 1 << 20}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a call failed, in the words of the evidence table, with what helps."""
+    """Why a call failed: evidence with its likely cause (`likely`) and remedy (`todo`), and the row that says so."""
 
     evidence: Evidence
-    cause: str
-    remedy: str
     row: str
 
 
@@ -104,7 +102,8 @@ def _failure(row: Row, found: re.Match[str] | None, port: str, baud: int) -> Fai
         "wanted": chip_id(groups[2]) if row.evidence == "wrong_chip" else "",
     }
     fields = {name: every_field[name] for name in FIELDS[row.evidence]}
-    return Failure(Evidence(row.evidence, fields), row.cause, row.remedy, row.name)
+    advice = {"likely": row.cause, "todo": row.remedy}
+    return Failure(Evidence(row.evidence, {**fields, **advice}), row.name)
 
 
 FIELDS: dict[str, tuple[str, ...]] = {

@@ -114,7 +114,7 @@ class Session:
         if finished.returncode == 0:
             return None
         failure = output.failure(finished.output, port=self.port, baud=baud)
-        self.on_progress(Progress("failed", f"likely {failure.cause}; try: {failure.remedy}"))
+        self.on_progress(Progress("failed", "likely {likely}; try: {todo}".format_map(failure.evidence.fields)))
         if failure.evidence.id == "port_held":
             program, pid = self.holder_of(self.port)
             return Evidence("port_held", {"port": self.port, "program": program, "pid": pid})

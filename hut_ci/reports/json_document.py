@@ -106,7 +106,22 @@ def problems(document: Any) -> list[str]:
 
 
 def next_action(verdict: Verdict, slot: str | None) -> str:
-    """Who has to do what now; empty after a plain pass."""
+    """Why it probably came so and who has to do what now; empty after a plain pass.
+
+    `likely` and `todo` among the evidence's fields come from the error or from the table of esptool's texts.
+    """
+    fields = verdict.evidence.fields
+    known = [
+        f"{word}: {_sentence(fields[key])}" for key, word in (("likely", "Likely"), ("todo", "Do")) if fields.get(key)
+    ]
+    return " ".join([*known, _who_acts(verdict, slot)]).strip()
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _who_acts(verdict: Verdict, slot: str | None) -> str:
     where = f"slot {slot}" if slot else "the lab"
     if verdict.name is VerdictName.PASS:
         return f"Look at {where}: it needed recovery." if verdict.recovered else ""

@@ -38,13 +38,10 @@ def test_a_failure_is_recognised(path: Path) -> None:
     """WS9-3: esptool ends with 2 for everything; the text decides who is to blame."""
     wanted, text = recorded(path)
     failure = output.failure(text, port="/dev/ttyUSB0", baud=460800)
-    assert (failure.row, failure.evidence.id, failure.evidence.fields) == (
-        wanted["row"],
-        wanted["evidence"],
-        wanted["fields"],
-    )
-    assert failure.cause
-    assert failure.remedy
+    fields = dict(failure.evidence.fields)
+    assert fields.pop("likely")
+    assert fields.pop("todo")
+    assert (failure.row, failure.evidence.id, fields) == (wanted["row"], wanted["evidence"], wanted["fields"])
 
 
 def test_every_row_has_a_text_and_no_case_is_lost() -> None:
