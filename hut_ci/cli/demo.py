@@ -25,7 +25,13 @@ Examples:
 
 
 @click.command("demo", epilog=EXAMPLES)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("hut-ci-out/demo"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("hut-ci-out/demo"),
+    show_default=True,
+    help="Folder for the reports.",
+)
 def command(out: Path) -> int:
     """Run four boards side by side, no hardware and no network needed.
 

@@ -25,7 +25,13 @@ Examples:
 @click.option("--boots", type=click.IntRange(2, 10), default=3, show_default=True, help="How often it is booted.")
 @click.option("--settle", default=8.0, show_default=True, metavar="SECONDS", help="How long each boot is watched.")
 @click.option("--wait", default=600.0, show_default=True, metavar="SECONDS", help="How long to queue for a slot.")
-@click.option("--progress", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="A live line on a terminal, plain lines elsewhere, JSON lines for machines; on standard error.",
+)
 def command(build: Path, **options: Any) -> int:
     """Flash BUILD, boot it a few times, and propose what to expect of it.
 

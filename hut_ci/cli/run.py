@@ -41,7 +41,13 @@ log is known to be fatal.
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report. [default: hut-ci-out/JOB]")
 @click.option("--wait", default=600.0, metavar="SECONDS", help="How long to queue for a slot.", show_default=True)
 @click.option("--limit", metavar="SECONDS", type=float, help="Time limit of the whole run. [default: the lab's]")
-@click.option("--progress", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="A live line on a terminal, plain lines elsewhere, JSON lines for machines; on standard error.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(**options: Any) -> int:
     """Flash BUILD (a folder, a zip or an image) on a slot, test it, and report.

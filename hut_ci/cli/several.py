@@ -78,12 +78,18 @@ def run_jobs(jobs: Sequence[Job], *, shown: bool = True) -> list[Answer]:
                 show(job, event)
         for reader in readers:
             reader.join()
-    return [_answer(job, _exit_code(children[job].wait()), words[job]) for job in jobs]
+    return [_answer(job, children[job].wait(), words[job]) for job in jobs]
 
 
-def _exit_code(returncode: int) -> int:
-    """As a shell counts: a child that a signal killed must not look smaller than one that passed."""
-    return returncode if returncode >= 0 else 128 - returncode
+def _exit_code(returncode: int, document: object) -> int:
+    """As a shell counts: a child that a signal killed must not look smaller than one that passed.
+
+    Python itself exits with 1 where it is interrupted in its first milliseconds: without a report, neither 0 nor 1
+    says anything about a firmware.
+    """
+    if returncode < 0:
+        return 128 - returncode
+    return 70 if document is None and returncode in (0, 1) else returncode
 
 
 def show_answers(answers: Sequence[Answer]) -> None:
@@ -160,12 +166,12 @@ def _event(line: str) -> Event | None:
         return None
 
 
-def _answer(job: Job, exit_code: int, words: str) -> Answer:
+def _answer(job: Job, returncode: int, words: str) -> Answer:
     try:
         document = json.loads((job.out / "report.json").read_text("utf-8"))
     except (OSError, ValueError):
         document = None
-    return Answer(job.name, exit_code, document, job.out, words)
+    return Answer(job.name, _exit_code(returncode, document), document, job.out, words)
 
 
 @contextmanager
