@@ -187,14 +187,15 @@ def _ask_golden(bench: Bench, record: Record, cause: Evidence) -> Evidence:
 def _cycle(bench: Bench, record: Record, *, deadline: Deadline | None = None) -> PowerResult:
     """Cycle the slot's power; anything but `ok` raises PowerError."""
     assert bench.power_cycle is not None
+    record.enter("power cycle")
     result = bench.power_cycle(deadline or bench.deadline)
-    record.power_cycles += 1
     record.say(f"power cycle: {result.result}{'' if result.proven else ' (unproven)'}")
     if result.result != "ok":
         raise PowerError(
             result.text or result.detail,
             evidence="power_timeout" if result.result == "timeout" else "power_failed",
         )
+    record.power_cycles += 1
     return result
 
 

@@ -68,13 +68,17 @@ class Record:
     def hold(self, slot: Slot) -> None:
         self.know(slot=slot.id, label=slot.label, lock_key=slot.id)
 
+    def enter(self, name: str) -> None:
+        """From here on, a run that is killed was killed during `name`."""
+        self.stage_now = name
+        self.save(self.report(Evidence("killed", {"stage": name}), partial=True), name)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[list[Evidence]]:
         """One timed stage; evidence appended to the yielded list is its outcome, none means `ok`."""
         outcome: list[Evidence] = []
         start, clock = utc_now(), time.monotonic()
-        self.stage_now = name
-        self.save(self.report(Evidence("killed", {"stage": name}), partial=True), name)
+        self.enter(name)
         try:
             yield outcome
         except HutCiError as error:

@@ -128,7 +128,7 @@ def _attempts(bench: Bench, record: Record, plan: FlashPlan, project: Project) -
         raise
     finally:
         if table()[evidence.id].verdict is not VerdictName.PASS:
-            record.stage_now = "restore"
+            record.enter("restore")
             record.say("leaving the board in order")
             restore(bench, record, evidence)
     return evidence

@@ -12,15 +12,15 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import requests
-import urllib3
+from typing import TYPE_CHECKING, Any
 
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 from hut_ci.model import HomeAssistant
 from hut_ci.power.token import Token
+
+if TYPE_CHECKING:
+    import requests  # a tenth of a second that most runs do not need: their power stays on
 
 ENTITY = re.compile(r"[a-z][a-z0-9_]{0,63}\.[a-z0-9_]{1,190}")
 BODY_LIMIT = 1 << 18
@@ -129,6 +129,9 @@ class HomeAssistantSwitch:
 
     def _ask(self, method: str, path: str, deadline: Deadline, data: object = None) -> Any:
         """The decoded JSON answer of one request, never following a redirect nor reading ~/.netrc."""
+        import requests
+        import urllib3
+
         window = deadline.within(self.timeout)
         if window.expired:
             raise self._too_slow(method, path, window)
@@ -207,6 +210,8 @@ def open_switch(server: HomeAssistant, entity: str, token: Token, timeout: float
 
 def _read(answer: requests.Response, window: Deadline) -> bytes:
     """The body as it arrives: iter_content waits for whole chunks, and a dripping server would outlast the window."""
+    import requests
+
     body = bytearray()
     while chunk := answer.raw.read1(4096, decode_content=True):
         body += chunk
@@ -219,6 +224,8 @@ def _read(answer: requests.Response, window: Deadline) -> bytes:
 
 def _cause(error: BaseException) -> str:
     """The innermost reason in a few words: requests nests it three levels deep."""
+    import requests
+
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror and not isinstance(inner, requests.RequestException):

@@ -1,0 +1,71 @@
+"""A release that users run: squeezelite-esp32 for 4 MB boards, built with ESP-IDF 4.3, from flash_project_args."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import LabOf
+from console_script import HutCi
+
+from hut_ci.virtual.board import VirtualBoard
+
+BUILD = Path(__file__).parents[3] / "shared" / "samples" / "squeezelite-4.3-i2s-16" / "build"
+ESPTOOL = Path(sys.executable).with_name("esptool")
+
+pytestmark = pytest.mark.skipif(not BUILD.is_dir(), reason="the sample is not beside this repository")
+
+
+def parts() -> dict[int, bytes]:
+    """Offset → content, as the build's own listing has them."""
+    words = (BUILD / "flash_project_args").read_text("utf-8").split()
+    places = [index for index, word in enumerate(words) if word.startswith("0x")]
+    return {int(words[place], 0): (BUILD / words[place + 1]).read_bytes() for place in places}
+
+
+def _total() -> int:
+    return sum(len(data) for data in parts().values())
+
+
+def read_flash(port: str, offset: int, size: int, into: Path) -> bytes:
+    """What plain esptool finds on the chip."""
+    argv = [ESPTOOL, "--port", port, "--baud", "921600", "read-flash", hex(offset), hex(size), into]
+    read = subprocess.run([str(word) for word in argv], cwd=into.parent, capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stdout + read.stderr
+    return into.read_bytes()
+
+
+def _writes(board: VirtualBoard) -> int:
+    return sum(event.name in ("flash_data", "erase") for event in board.events)
+
+
+def test_every_byte_arrives_and_a_second_run_writes_nothing(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> None:
+    lab = lab_of()
+    board = lab.boards["hut-01"]
+    hut = tmp_path / "hut.yml"
+    hut.write_text(yaml.safe_dump({"suite": {"settle": 0.3, "boot_within": 5, "require": {"app": "recovery"}}}))
+
+    first = hut_ci.run(BUILD, "--hut", hut, lab=lab.lab_yml)
+    assert first.code == 0, first
+    assert first.stdout.startswith("hut-01  pass: boots recovery (factory): Squeezelite-ESP32 I2S-4MFlash-1716\n")
+    boot, flashed = first.hardware["boot"], first.hardware["attempts"][0]["flash"]
+    assert (boot["partition"], boot["app_offset"]) == ("recovery", 0x10000)
+    assert "otadata is blank: the factory app recovery will boot" in first.hardware["firmware"]["notes"]
+    blank = sum(len(data) for data in parts().values() if not data.strip(b"\xff"))
+    assert (flashed["written"], flashed["skipped"]) == (_total() - blank, blank), "a new chip is blank already"
+
+    assert board.violations == []
+    for offset, data in parts().items():
+        found = read_flash(board.serial, offset, len(data), tmp_path / f"{offset:#x}.bin")
+        assert hashlib.sha256(found).digest() == hashlib.sha256(data).digest(), f"{offset:#x}"
+
+    before = _writes(board)
+    second = hut_ci.run(BUILD, "--hut", hut, lab=lab.lab_yml)
+    assert second.code == 0, second
+    flashed = second.hardware["attempts"][0]["flash"]
+    assert (flashed["written"], flashed["skipped"]) == (0, _total())
+    assert _writes(board) == before
