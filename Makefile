@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --cache-dir .cache/pip
+PIPOPT := --disable-pip-version-check --quiet --cache-dir .cache/pip
+PIP     = $(@D)/bin/python -m pip $(PIPOPT)
 JOBS   ?= 4
+TESTS  ?= tests
 HASHED := --require-hashes --no-build-isolation
 
 .PHONY: demo test test-real check bench soak lock clean format
@@ -12,10 +14,10 @@ demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
 	@$(BIN)/hut-ci demo
 
 test: $(VENV)/.test        ## the fast tests
-	$(BIN)/python -m pytest -n $(JOBS) -m "not real and not soak"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not real and not soak" $(TESTS)
 
 test-real: $(VENV)/.test   ## the tests that need heavy real parts
-	$(BIN)/python -m pytest -m "real and not soak"
+	$(BIN)/python -m pytest -n $(JOBS) -m "real and not soak" $(TESTS)
 
 check: $(VENV)/.check      ## lint, types, format
 	$(BIN)/ruff check .
@@ -26,8 +28,9 @@ format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench      ## measured ratios, side by side in one run
-	$(BIN)/python bench/run.py
+bench: $(VENV)-bench/.main ## measured ratios, side by side in one run; pytest-embedded would join every pytest run, so apart
+	@$(VENV)-bench/bin/python -m pip $(PIPOPT) install $(HASHED) -r requirements/bench.txt
+	$(VENV)-bench/bin/python bench/run.py
 
 soak: $(VENV)/.test        ## long random runs
 	$(BIN)/python -m pytest -m soak --timeout 7200 -s
@@ -41,22 +44,20 @@ lock:                      ## renew the hash-pinned requirement files
 clean:
 	rm -rf .venv* .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-$(VENV)/.main: requirements/build.txt requirements/main.txt pyproject.toml
-	@echo "Setting up $(VENV) (once; about half a minute)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+%/.main: requirements/build.txt requirements/main.txt pyproject.toml
+	@echo "Setting up $(@D) (once; about half a minute)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt
 	@$(PIP) install $(HASHED) -r requirements/main.txt
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.main requirements/test.txt
+.PRECIOUS: %/.main
+
+%/.test: %/.main requirements/test.txt
 	@$(PIP) install $(HASHED) -r requirements/test.txt
 	@touch $@
 
-$(VENV)/.check: $(VENV)/.test requirements/check.txt
+%/.check: %/.test requirements/check.txt
 	@$(PIP) install $(HASHED) -r requirements/check.txt
-	@touch $@
-
-$(VENV)/.bench: $(VENV)/.test requirements/bench.txt
-	@$(PIP) install $(HASHED) -r requirements/bench.txt
 	@touch $@
