@@ -89,6 +89,7 @@ class Row:
     untouched: bool = False
     retried: bool = False
     log_below: int | None = None
+    slow: bool = False
 
 
 def _read() -> tuple[dict[str, Any], dict[str, Row]]:
@@ -136,7 +137,9 @@ def test_the_row_agrees_with_the_evidence_table(name: str) -> None:
 # --- one run for each row --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.real] if row.slow else []) for name, row in ROWS.items()]
+)
 def test_row(name: str, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """Design decisions 5 to 7: blame from evidence, bounded and visible recovery, power believed only when proven."""
     row = ROWS[name]

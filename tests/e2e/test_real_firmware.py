@@ -17,7 +17,10 @@ from hut_ci.virtual.board import VirtualBoard
 BUILD = Path(__file__).parents[3] / "shared" / "samples" / "squeezelite-4.3-i2s-16" / "build"
 ESPTOOL = Path(sys.executable).with_name("esptool")
 
-pytestmark = pytest.mark.skipif(not BUILD.is_dir(), reason="the sample is not beside this repository")
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not BUILD.is_dir(), reason="the sample is not beside this repository"),
+]
 
 
 def parts() -> dict[int, bytes]:
