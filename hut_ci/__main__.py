@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 
 def main() -> None:
@@ -24,6 +25,10 @@ def main() -> None:
     except HutCiError as error:
         show(error)
         code = error.exit_code
+    except Exception:
+        # Python would end with 1, which here says that the firmware failed.
+        traceback.print_exc()
+        code = 70
     sys.exit(code if isinstance(code, int) else 0)
 
 

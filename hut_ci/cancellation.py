@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception, once, and only while there is something to cancel."""
+"""SIGINT, SIGTERM and SIGHUP as an exception, once, and only while there is something to cancel."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import FrameType
 
 from hut_ci.errors import Cancelled
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def cancellation() -> Iterator[Callable[[], None]]:
-    """Raise Cancelled in the main thread at the first SIGINT or SIGTERM; swallow later ones.
+    """Raise Cancelled in the main thread at the first of SIGNALS; swallow later ones.
 
     Ending a run properly (board reset, relay on, report written) takes a second or two, and a CI engine
     sends its second signal 2.5 to 7.5 s after the first. A handler, not SIG_IGN: that one children inherit.
@@ -26,10 +26,12 @@ def cancellation() -> Iterator[Callable[[], None]]:
         raise Cancelled(number)
 
     def decided() -> None:
-        for number in SIGNALS:
+        for number in wanted:
             signal.signal(number, _swallow)
 
-    before = {number: signal.signal(number, arrive) for number in SIGNALS}
+    # Under nohup SIGHUP is ignored from the start, and stays so.
+    wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, arrive) for number in wanted}
     try:
         yield decided
     finally:

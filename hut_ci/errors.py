@@ -6,6 +6,7 @@ An error says what happened, the likely why, and what to do. `evidence` names th
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -124,10 +125,11 @@ class Refused(HutCiError):
 
 
 class Cancelled(HutCiError):
-    """SIGINT (130) or SIGTERM (143) arrived; `signal_number` says which."""
+    """SIGHUP (129), SIGINT (130) or SIGTERM (143) arrived; `signal_number` says which."""
 
     evidence_default = "cancelled"
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"cancelled by signal {signal_number}", fields={"signal": str(signal_number)})
+        name = signal.Signals(signal_number).name
+        super().__init__(f"cancelled by {name}", fields={"signal": str(signal_number), "name": name})
         self.signal_number = signal_number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any
 
@@ -18,7 +19,7 @@ COMMANDS = {
     "learn": ("learn", "Boot a build three times and propose what to expect of it."),
     "power": ("power", "Switch or test a slot's power (claims the slot first)."),
     "report": ("report", "Validate and convert the report of a run."),
-    "virtual-lab": ("virtual_lab", "Keep virtual boards running to try hut.yml on."),
+    "virtual-lab": ("virtual_lab", "Keep virtual boards running to try builds and lab failures on."),
 }
 
 
@@ -35,12 +36,20 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], COMMANDS, 1)
+        if args[0] not in COMMANDS and near:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{near[0]}'?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="hut-ci")
 def hut_ci() -> None:
     """Real boards in CI: flash exactly one commit's build on a claimed board, test it, report.
@@ -54,7 +63,7 @@ def hut_ci() -> None:
 
     Exit codes: 0 pass, 1 the firmware failed, 2 usage or configuration, 3 no artifact, 4 no slot,
     5 flash failed, 6 board silent or gone, 7 power failed, 8 report not published, 9 refused,
-    70 a bug in hut-ci, 130/143 cancelled.
+    70 a bug in hut-ci, 129/130/143 cancelled.
     """
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+LAB_HELP = "Lab file. [default: $HUT_CI_LAB, /etc/hut-ci/lab.yml, ~/.config/hut-ci/lab.yml]"
 
 if TYPE_CHECKING:
     from hut_ci.forges.local import LocalForge
     from hut_ci.model import Lab, Report
     from hut_ci.record import Event
+    from hut_ci.reports.redaction import Redactor
     from hut_ci.run import Order, Tools
+
+LEFT_BEHIND_AFTER = 3 * 86400.0
+"""Seconds without a new file after which nobody works in a run's private folder; long enough to look into a crash."""
 
 
 def lab_at(option: Path | None) -> Lab:
@@ -58,7 +66,8 @@ def tools(order: Order, out: Path, forge: str | None, on_event: Callable[[Event]
     from hut_ci.run import Tools
     from hut_ci.stages import report as report_stage
 
-    report_stage.clear(out)
+    prepare(out)
+    _sweep(order.work.parent)
     order.work.mkdir(parents=True, mode=0o700)
     redactor = Redactor(order.lab.redact, secrets=_secrets(order.lab))
     local = local_forge(forge)
@@ -69,11 +78,48 @@ def tools(order: Order, out: Path, forge: str | None, on_event: Callable[[Event]
             builds=local,
             on_event=on_event,
             checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
-            write=lambda report: report_stage.write(report, out, redactor, _logs(order.work)),
+            write=lambda report: _write(report, out, redactor, _logs(order.work)),
             publish=lambda report: _publish(report, local, out),
         )
     finally:
         shutil.rmtree(order.work, ignore_errors=True)
+
+
+def _sweep(runs: Path) -> None:
+    """Remove what killed runs left behind: raw logs, which may hold what a report would not show."""
+    for work in runs.glob("HUT-*"):
+        with suppress(OSError):  # another run may be sweeping too
+            if time.time() - work.stat().st_mtime > LEFT_BEHIND_AFTER:
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def prepare(out: Path) -> None:
+    """Make `out` an empty place for a report; raises UsageError before a board is touched where it cannot be one."""
+    from hut_ci.errors import UsageError
+    from hut_ci.reports.atomic import make_folder
+    from hut_ci.stages import report
+
+    try:
+        make_folder(out)
+        report.clear(out)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"no report can be written to {out}",
+            why=f"{error.strerror}: {error.filename or out}",
+            todo="give `--out` a folder that this user may write",
+        ) from error
+
+
+def from_here(path: Path) -> str:
+    """`path` as short as a person can use it from the working directory."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def wants_colour() -> bool | None:
+    """False where `NO_COLOR` is set; None leaves it to whether a terminal reads."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def local_forge(option: str | None) -> LocalForge | None:
@@ -94,6 +140,20 @@ def new_job_id(slot: str | None) -> str:
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     place = "".join(letter for letter in slot or "any" if letter.isalnum() or letter == "-")[:40]
     return "-".join(["HUT", now, place, secrets.token_hex(2)])
+
+
+def _write(report: Report, out: Path, redactor: Redactor, logs: Mapping[str, Path]) -> None:
+    from hut_ci.errors import PublishError
+    from hut_ci.stages import report as report_stage
+
+    try:
+        report_stage.write(report, out, redactor, logs)
+    except OSError as error:
+        raise PublishError(
+            f"the verdict is {report.verdict.name.value}, but its report could not be written to {out}",
+            why=str(error.strerror),
+            todo="look at the space and the rights of that folder (`df -h`, `ls -ld`)",
+        ) from error
 
 
 def _say(on_event: Callable[[Event], None]) -> Callable[[str], None]:

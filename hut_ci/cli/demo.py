@@ -41,7 +41,9 @@ def command(out: Path) -> int:
     """
     import tempfile
 
-    from hut_ci.cli.several import Job, run_jobs, show_answers
+    from hut_ci.cli.answers import show_answers
+    from hut_ci.cli.composition import from_here
+    from hut_ci.cli.several import Job, run_jobs
     from hut_ci.virtual.lab import VirtualLab
 
     out = out.absolute()
@@ -58,6 +60,7 @@ def command(out: Path) -> int:
             ]
             answers = run_jobs(jobs)
         show_answers(answers)
+        click.echo(f"look:   hut-ci report show {from_here(out / 'hut-03')}\n")
         _show_statuses(forge)
     verdicts = {answer.name: answer.document["hardware"]["verdict"]["name"] for answer in answers if answer.document}
     return 0 if verdicts == {slot: story[2] for slot, story in STORIES.items()} else 70

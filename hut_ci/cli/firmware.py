@@ -25,7 +25,7 @@ def command() -> None:
     """
 
 
-@command.command("inspect")
+@command.command("inspect", short_help="Show the flash plan of a folder, an archive or a file.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--hut", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="hut.yml with flash settings."
@@ -76,14 +76,30 @@ def _table(facts: dict[str, Any]) -> None:
         console = Console(width=CI_WIDTH)
     console.print(Text(_headline(facts)), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for title in ("offset", "size", "purpose", "partition", "file", "sha256"):
+    columns = _columns(facts["parts"], console.width)
+    for title in columns:
         table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")
-    for part in facts["parts"]:
-        row = (hex(part["offset"]), str(part["size"]), part["purpose"], part["partition"] or "-", part["name"])
-        table.add_row(*(Text(cell) for cell in (*row, part["sha256"][:12])))
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
     console.print(table)
     for line in _lines(facts):
         console.print(Text(line), soft_wrap=True)
+
+
+def _columns(parts: list[dict[str, Any]], width: int) -> dict[str, list[str]]:
+    """Title → cells; on a narrow terminal without those that a person misses least."""
+    columns = {
+        "offset": [hex(part["offset"]) for part in parts],
+        "size": [str(part["size"]) for part in parts],
+        "purpose": [part["purpose"] for part in parts],
+        "partition": [part["partition"] or "-" for part in parts],
+        "file": [part["name"] for part in parts],
+        "sha256": [part["sha256"][:12] for part in parts],
+    }
+    for least in ("sha256", "partition", "size"):
+        if sum(max(map(len, (title, *cells))) + 2 for title, cells in columns.items()) > width:
+            del columns[least]
+    return columns
 
 
 def _headline(facts: dict[str, Any]) -> str:

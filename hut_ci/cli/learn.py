@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hut_ci.cli.composition import LAB_HELP
+
 EXAMPLES = """
 \b
 Examples:
@@ -20,8 +22,8 @@ Examples:
 @click.argument("build", type=click.Path(path_type=Path))
 @click.option("--slot", metavar="SLOT", help="Slot id, label, chip or tag.")
 @click.option("--variant", metavar="NAME", help="Variant of hut.yml; needed where it has several.")
-@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, where there is one]")
-@click.option("--lab", type=click.Path(path_type=Path), help="Lab file. [default: $HUT_CI_LAB or /etc/hut-ci/lab.yml]")
+@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, if there]")
+@click.option("--lab", type=click.Path(path_type=Path), help=LAB_HELP)
 @click.option("--boots", type=click.IntRange(2, 10), default=3, show_default=True, help="How often it is booted.")
 @click.option("--settle", default=8.0, show_default=True, metavar="SECONDS", help="How long each boot is watched.")
 @click.option("--wait", default=600.0, show_default=True, metavar="SECONDS", help="How long to queue for a slot.")
@@ -60,6 +62,14 @@ def command(build: Path, **options: Any) -> int:
     if not lesson.expect:
         click.echo("The boots have no line in common that says more than that the board started.", err=True)
         return 1
+    if _has_suite(order.hut):
+        click.echo(f"note: {order.hut} has a suite already: take these lines into it, do not append them", err=True)
     click.echo(f"# seen on {lesson.slot} in each of {options['boots']} boots")
     click.echo(to_yaml(lesson.expect), nl=False)
     return 0
+
+
+def _has_suite(hut: Path | None) -> bool:
+    from hut_ci.config import load_project
+
+    return hut is not None and bool(load_project(hut).suite.expect)

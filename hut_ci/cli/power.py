@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hut_ci.cli.composition import lab_at
+from hut_ci.cli.composition import LAB_HELP, lab_at
+from hut_ci.cli.power_answer import answer, found_text, proof_text
 from hut_ci.cli.power_bench import claimed, slot_of, tell
 
 if TYPE_CHECKING:
-    from hut_ci.model import PowerResult, Slot
+    pass
 
 ON_OFF_WITHIN = 60.0
 
@@ -45,18 +46,20 @@ def _options(with_wait: bool = True) -> Callable[[Callable[..., Any]], Callable[
                 help="How long to queue for a slot that is in use. Default: not at all.",
             )(function)
         function = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
-        return click.option(
-            "--lab", "lab_file", type=click.Path(path_type=Path), help="lab.yml (else $HUT_CI_LAB, /etc/hut-ci)."
-        )(function)
+        return click.option("--lab", "lab_file", type=click.Path(path_type=Path), help=LAB_HELP)(function)
 
     return decorate
 
 
-@command.command()
+@command.command(short_help="Cut the slot's power and give it back, with proof.")
 @click.argument("slot")
 @_options()
 @click.option(
-    "--within", default=180.0, metavar="SECONDS", type=click.FloatRange(1), help="Time limit, cooldown included."
+    "--within",
+    default=180.0,
+    metavar="SECONDS",
+    type=click.FloatRange(1),
+    help="Time limit, cooldown included. Default: 180.",
 )
 @click.option("--off-seconds", metavar="SECONDS", type=click.FloatRange(0.1), help="Instead of lab.yml's `off`.")
 @click.option("--on-seconds", metavar="SECONDS", type=click.FloatRange(0), help="Instead of lab.yml's `on`.")
@@ -85,7 +88,7 @@ def cycle(
         on = power.on_seconds if on_seconds is None else on_seconds
         timed = replace(bench.slot, power=replace(power, off_seconds=off, on_seconds=on))
         result = cycle_slot(bench.lab, timed, bench.claims, bench.switch, Deadline(within))
-    _answer(slot, result, as_json, f"cycled ({_proof_text(bench.slot, result)})")
+    answer(slot, result, as_json, f"cycled ({proof_text(bench.slot, result)})")
 
 
 @command.command("on")
@@ -114,7 +117,7 @@ def switch_off(slot: str, lab_file: Path | None, as_json: bool, wait: float) -> 
     _switch(slot, lab_file, as_json, wait, on=False)
 
 
-@command.command()
+@command.command(short_help="Show what the slot's switch reads; only looks.")
 @click.argument("slot")
 @_options(with_wait=False)
 def status(slot: str, lab_file: Path | None, as_json: bool) -> None:
@@ -147,7 +150,7 @@ def status(slot: str, lab_file: Path | None, as_json: bool) -> None:
         click.echo(f"A power cycle is at work on {slot}, or was cut short: hut-ci power repair {slot}")
 
 
-@command.command()
+@command.command(short_help="Find out which proof of a power cycle the slot can give.")
 @click.argument("slot")
 @_options()
 @click.option("--write", is_flag=True, help="Put the proof into lab.yml.")
@@ -167,10 +170,10 @@ def test(slot: str, lab_file: Path | None, as_json: bool, wait: float, write: bo
         proof, result = find_proof(bench.lab, bench.slot, bench.claims, bench.switch, on_try=tell)
         if proof and write:
             write_proof(bench.lab, slot, proof)
-    _answer(slot, result, as_json, _found_text(proof, write), proof=proof)
+    answer(slot, result, as_json, found_text(proof, write), proof=proof)
 
 
-@command.command()
+@command.command(short_help="Switch on what a killed power cycle left off.")
 @click.argument("slot", required=False)
 @_options()
 def repair(slot: str | None, lab_file: Path | None, as_json: bool, wait: float) -> None:
@@ -211,36 +214,4 @@ def _switch(slot_id: str, lab_file: Path | None, as_json: bool, wait: float, *, 
             if not as_json:
                 raise
             result = failure(error, deadline.elapsed)
-    _answer(slot_id, result, as_json, "on" if on else f"off, until: hut-ci power on {slot_id}")
-
-
-def _found_text(proof: str | None, written: bool) -> str:
-    meaning = {
-        "port": "its serial device vanishes and returns",
-        "banner": "its serial device stays, and a boot banner follows",
-        "none": "the board shows nothing of it; is it the right plug, or is the board fed by its USB cable?",
-    }[proof or "none"]
-    where = "written to lab.yml" if written else "put it into lab.yml with --write"
-    return f"proof: {proof} ({meaning}); {where}"
-
-
-def _proof_text(slot: Slot, result: PowerResult) -> str:
-    return f"proven by {slot.power.proof}" if result.proven else "unproven: hut-ci power test finds a proof"
-
-
-def _answer(slot: str, result: PowerResult, as_json: bool, text: str, **more: str | None) -> None:
-    """Print the result; exit code 7 for anything but `ok`."""
-    from hut_ci.errors import PowerError
-
-    if as_json:
-        click.echo(json.dumps({"slot": slot, **asdict(result), **more}))
-        if result.result != "ok":
-            click.get_current_context().exit(PowerError.exit_code)
-        return
-    if result.result != "ok":
-        raise PowerError(
-            f"{slot}: {result.result} ({result.detail}): {result.text}",
-            todo="hut-ci power status " + slot,
-            fields={"detail": result.detail},
-        )
-    click.echo(f"{slot}: {text}, {result.seconds:.1f} s")
+    answer(slot_id, result, as_json, "on" if on else f"off, until: hut-ci power on {slot_id}")

@@ -65,20 +65,21 @@ class PlainLines:
 
 
 class _LiveLine:
-    """The last event beside a spinner; a finished stage stays on the screen."""
+    """The last event beside a spinner; the last one of each finished stage stays on the screen."""
 
     def __init__(self, status: Status) -> None:
         self.status = status
         self.start = time.monotonic()
-        self.stage = ""
+        self.last: Event | None = None
 
     def __call__(self, event: Event) -> None:
         from rich.markup import escape
 
-        if event.stage != self.stage:
-            if self.stage:
-                self.status.console.print(f"{time.monotonic() - self.start:7.1f} s  {self.stage}", highlight=False)
-            self.stage = event.stage
+        if self.last is not None and event.stage != self.last.stage:
+            line = f"{time.monotonic() - self.start:7.1f} s  {describe(self.last)}"
+            self.status.console.print(escape(line), highlight=False, overflow="ellipsis", no_wrap=True)
+        if self.last is None or event.stage != self.last.stage or not event.text.startswith("|"):
+            self.last = event  # the board's own lines are not what a stage ends with
         self.status.update(escape(describe(event)[: max(20, self.status.console.width - 12)]))
 
 

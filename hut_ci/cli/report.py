@@ -23,7 +23,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(short_help="Check FILE against the schemas; exit code 2 if it is not valid.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as a JSON list.")
 def validate(file: Path, as_json: bool) -> None:
@@ -35,6 +35,7 @@ def validate(file: Path, as_json: bool) -> None:
     """
     from hut_ci.reports.json_document import problems, read
 
+    file = _report_in(file)
     found = problems(read(file))
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -44,23 +45,30 @@ def validate(file: Path, as_json: bool) -> None:
         click.echo(f"{file} is a valid report")
 
 
-@command.command()
+@command.command(short_help="Print FILE as Markdown, JUnit XML, status line or text.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
 @click.option("--limit", type=click.IntRange(20), default=140, help="Characters of the status text. Default: 140.")
 def show(file: Path, form: str, limit: int) -> None:
-    """Print FILE as Markdown, JUnit XML, the status line, or text for a terminal or CI log.
+    """Print FILE (or FILE/report.json) as Markdown, JUnit XML, the status line, or text for a terminal or CI log.
 
     \b
-    Example:
+    Examples:
+      hut-ci report show hut-ci-out/demo/hut-03
       hut-ci report show out/report.json --format markdown >> "$GITHUB_STEP_SUMMARY"
     """
     from hut_ci.reports.json_document import problems, read
 
+    file = _report_in(file)
     document = read(file)
     if found := problems(document):
         raise _invalid(file, found)
     click.echo(_converted(document, form, limit, file), nl=False)
+
+
+def _report_in(path: Path) -> Path:
+    """The file itself, or the report of a folder that `hut-ci run --out` wrote."""
+    return path / "report.json" if path.is_dir() else path
 
 
 def _converted(document: Any, form: str, limit: int, file: Path) -> str:

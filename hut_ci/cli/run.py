@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.composition import LAB_HELP
+
 if TYPE_CHECKING:
     from hut_ci.model import Report
 
@@ -32,8 +34,8 @@ log is known to be fatal.
 @click.argument("build", required=False, type=click.Path(path_type=Path))
 @click.option("--slot", "slots", multiple=True, metavar="SLOT", help="Slot id, label, chip or tag; again for several.")
 @click.option("--variant", metavar="NAME", help="Variant of hut.yml; needed where it has several.")
-@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, where there is one]")
-@click.option("--lab", type=click.Path(path_type=Path), help="Lab file. [default: $HUT_CI_LAB or /etc/hut-ci/lab.yml]")
+@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, if there]")
+@click.option("--lab", type=click.Path(path_type=Path), help=LAB_HELP)
 @click.option("--commit", metavar="SHA", help="The commit that the build is of: 40 hex digits.")
 @click.option("--forge", metavar="local:DIR", help="Where builds are found and statuses go.")
 @click.option("--repository", metavar="OWNER/NAME", help="For the report.")
@@ -78,20 +80,25 @@ def run_one(slot: str | None, options: dict[str, Any]) -> int:
     if options["as_json"]:
         click.echo((out / "report.json").read_text("utf-8"))
     else:
-        _print_answer(report, out)
+        _print_answer(report, out, learnt=order.hut is not None)
     return report.verdict.exit_code
 
 
-def _print_answer(report: Report, out: Path) -> None:
+def _print_answer(report: Report, out: Path, *, learnt: bool) -> None:
     import json
 
+    from hut_ci.cli.composition import from_here, wants_colour
     from hut_ci.reports.escaping import ci_log
     from hut_ci.reports.status_text import full_status
+    from hut_ci.reports.text import advice
 
     document = json.loads((out / "report.json").read_text("utf-8"))
     colour = {"pass": "green", "fail": "red"}.get(report.verdict.name.value, "yellow")
-    click.secho(f"{report.slot or '-'}  {ci_log(full_status(document))}", fg=colour, bold=True)
-    if document.get("next_action"):
-        click.echo(ci_log(document["next_action"]))
-    click.echo(f"report  {out / 'summary.md'}")
+    where = f"{report.slot}  " if report.slot else ""
+    click.secho(f"{where}{ci_log(full_status(document))}", fg=colour, bold=True, color=wants_colour())
+    for line in advice(document):
+        click.echo(f"  {ci_log(line)}")
+    if report.verdict.exit_code == 0 and not learnt:
+        click.echo("  Only the built-in rules were checked (no hut.yml); `hut-ci learn` proposes what to expect.")
+    click.echo(f"report  {from_here(out / 'summary.md')}")
     sys.stdout.flush()

@@ -18,6 +18,8 @@ from typing import Any, TypeAlias
 import click
 
 from hut_ci import process
+from hut_ci.cli.answers import Answer, show_answers
+from hut_ci.cli.live_table import live_table
 from hut_ci.record import Event
 
 
@@ -28,17 +30,6 @@ class Job:
     name: str
     arguments: tuple[str, ...]
     out: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a job ended: the report document, or None and the last words where it got no further than its arguments."""
-
-    name: str
-    exit_code: int
-    document: dict[str, Any] | None
-    out: Path
-    last_words: str = ""
 
 
 Message: TypeAlias = tuple[Job, str | None]
@@ -59,23 +50,23 @@ def run_several(slots: Sequence[str], options: dict[str, Any]) -> int:
 
 def run_jobs(jobs: Sequence[Job], *, shown: bool = True) -> list[Answer]:
     """Start all jobs, show their progress on standard error until the last has ended, and read their reports."""
-    from hut_ci.stages import report
+    from hut_ci.cli.composition import prepare
 
     for job in jobs:
-        report.clear(job.out)
+        prepare(job.out)
     lines: queue.SimpleQueue[Message] = queue.SimpleQueue()
     words: dict[Job, str] = dict.fromkeys(jobs, "")
-    with _forwarding_signals() as start, _board(jobs, shown) as show:
+    with _forwarding_signals() as start, live_table(jobs, shown) as show:
         children = {job: start(job) for job in jobs}
         readers = [threading.Thread(target=_read, args=(job, child, lines)) for job, child in children.items()]
         for reader in readers:
             reader.start()
         for job, line in _until_all_ended(lines, len(jobs)):
-            event = _event(line)
-            if event is None:
-                words[job] = f"{words[job]}{line}"[-2000:]
-            else:
+            event = _event(line) if line is not None else _ended(job)
+            if event is not None:
                 show(job, event)
+            else:
+                words[job] = f"{words[job]}{line or ''}"[-2000:]
         for reader in readers:
             reader.join()
     return [_answer(job, children[job].wait(), words[job]) for job in jobs]
@@ -90,41 +81,6 @@ def _exit_code(returncode: int, document: object) -> int:
     if returncode < 0:
         return 128 - returncode
     return 70 if document is None and returncode in (0, 1) else returncode
-
-
-def show_answers(answers: Sequence[Answer]) -> None:
-    """The table of verdicts, sentences and report paths."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("slot", "verdict", "what happened"):
-        table.add_column(title, overflow="fold", no_wrap=title == "slot")
-    for answer in answers:
-        name, sentence, style = _told(answer)
-        table.add_row(Text(answer.name), Text(name, style=style), Text(sentence.removeprefix(f"{name}: ")))
-    Console().print(table)
-    for answer in answers:
-        click.echo(f"report  {_short(answer.out)}")
-
-
-def _told(answer: Answer) -> tuple[str, str, str]:
-    from hut_ci.reports.status_text import kind, pass_marks
-
-    if answer.document is None:
-        return "error", " ".join(answer.last_words.split()) or f"ended with exit code {answer.exit_code}", "yellow"
-    hardware = answer.document["hardware"]
-    verdict = hardware["verdict"]
-    marks = "; ".join(pass_marks(verdict, hardware["recovery_events"])) if verdict["name"] == "pass" else ""
-    name = f"{kind(verdict)} ({marks})" if marks else kind(verdict)
-    return name, verdict["sentence"], {"pass": "green", "fail": "red"}.get(verdict["name"], "yellow")
-
-
-def _short(out: Path) -> str:
-    path = out / "summary.md"
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _start(job: Job) -> subprocess.Popen[str]:
@@ -150,13 +106,19 @@ def _read(job: Job, child: subprocess.Popen[str], lines: queue.SimpleQueue[Messa
     lines.put((job, None))
 
 
-def _until_all_ended(lines: queue.SimpleQueue[Message], running: int) -> Iterator[tuple[Job, str]]:
+def _until_all_ended(lines: queue.SimpleQueue[Message], running: int) -> Iterator[Message]:
     while running:
         job, line = lines.get()
-        if line is None:
-            running -= 1
-        else:
-            yield job, line
+        running -= line is None
+        yield job, line
+
+
+def _ended(job: Job) -> Event | None:
+    """The verdict as an event, so that nobody watches the last line of a board that is finished."""
+    from hut_ci.reports.status_text import full_status
+
+    document = _document(job)
+    return Event("done", full_status(document), slot=job.name) if document else None
 
 
 def _event(line: str) -> Event | None:
@@ -167,11 +129,16 @@ def _event(line: str) -> Event | None:
 
 
 def _answer(job: Job, returncode: int, words: str) -> Answer:
-    try:
-        document = json.loads((job.out / "report.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        document = None
+    document = _document(job)
     return Answer(job.name, _exit_code(returncode, document), document, job.out, words)
+
+
+def _document(job: Job) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads((job.out / "report.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document
 
 
 @contextmanager
@@ -202,46 +169,6 @@ def _forwarding_signals() -> Iterator[Callable[[Job], subprocess.Popen[str]]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _board(jobs: Sequence[Job], shown: bool) -> Iterator[Callable[[Job, Event], None]]:
-    """Where progress goes: a live table on a terminal, lines elsewhere."""
-    from hut_ci.cli.progress import PlainLines
-
-    if not shown:
-        yield lambda _job, _event: None
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.live import Live
-
-        now: dict[str, Event] = {job.name: Event("start", "starting", slot=job.name) for job in jobs}
-        with Live(_live_table(now), console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
-
-            def update(job: Job, event: Event) -> None:
-                now[job.name] = event
-                live.update(_live_table(now))
-
-            yield update
-    else:
-        printers = {job: PlainLines(job.name) for job in jobs}
-        yield lambda job, event: printers[job](event)
-
-
-def _live_table(now: dict[str, Event]) -> Any:
-    from rich import box
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
-    for title, width in (("slot", 10), ("stage", 10), ("", 12)):
-        table.add_column(title, width=width)
-    table.add_column("now", ratio=1, no_wrap=True)
-    for name, event in now.items():
-        bar = ProgressBar(100, event.percent or 0, width=12) if event.percent else ""
-        table.add_row(Text(name), Text(event.stage), bar, Text(event.text))
-    return table
 
 
 def _forwarded(options: dict[str, Any]) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hut_ci.cli.composition import LAB_HELP
+
 if TYPE_CHECKING:
     from hut_ci.model import Lab, Slot
 
 PLUG_SECONDS = 120.0
-LAB_HELP = "Lab file. [default: $HUT_CI_LAB, /etc/hut-ci/lab.yml, then ~/.config/hut-ci/lab.yml]"
 
 EXAMPLES = """
 \b
@@ -56,7 +57,7 @@ def command() -> None:
     """Add, list and inspect the boards of this lab."""
 
 
-@command.command("add", epilog=ADD_EXAMPLES)
+@command.command("add", epilog=ADD_EXAMPLES, short_help="Find a board and write its entry into lab.yml.")
 @click.argument("slot_id", required=False, metavar="[ID]")
 @click.option("--port", metavar="PATH", help="The board's device or rfc2217:// address, instead of looking for it.")
 @lab_option
@@ -82,13 +83,14 @@ def add(slot_id: str | None, port: str | None, lab_path: Path | None, power: str
         click.echo(f"\n{added.entry}")
         for warning in added.warnings:
             click.echo(f"note: {warning}", err=True)
-        if not yes:
-            click.confirm(f"Add this to {path}?", default=True, abort=True)
+        if not yes and not _agreed(f"Add this to {path}?"):
+            click.echo(f"Nothing was written to {path}.", err=True)
+            raise click.Abort
         write(after)
     click.echo(f"{added.slot.id} added to {path}; try it: hut-ci run build/ --slot {added.slot.id}")
 
 
-@command.command("list", epilog=LIST_EXAMPLES)
+@command.command("list", epilog=LIST_EXAMPLES, short_help="What the slots are, and whether their board is there.")
 @lab_option
 @json_option
 def list_(lab_path: Path | None, as_json: bool) -> None:
@@ -104,7 +106,7 @@ def list_(lab_path: Path | None, as_json: bool) -> None:
         click.echo(slot_table.table(rows, slot_table.LIST_COLUMNS))
 
 
-@command.command("status", epilog=STATUS_EXAMPLES)
+@command.command("status", epilog=STATUS_EXAMPLES, short_help="Free, or held by whom since when.")
 @click.argument("slot_id", required=False, metavar="[SLOT]")
 @lab_option
 @json_option
@@ -123,6 +125,15 @@ def status(slot_id: str | None, lab_path: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"lab": lab.name, "slots": rows}, indent=2))
     else:
         click.echo(slot_table.table(rows, slot_table.STATUS_COLUMNS))
+
+
+def _agreed(question: str) -> bool:
+    """False also where nobody is there to answer."""
+    try:
+        return click.confirm(question, default=True)
+    except click.Abort:
+        click.echo()
+        return False
 
 
 def _find(path: Path, text: str, *, may_ask: bool) -> str:

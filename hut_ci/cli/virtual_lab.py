@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+WIDTH = 100
+
 
 @click.command("virtual-lab")
 @click.option("--slots", default=2, type=click.IntRange(1, 99), help="How many boards. Default: 2.")
@@ -40,7 +42,10 @@ def command(
     folder: Path | None,
     list_faults: bool,
 ) -> None:
-    """Keep virtual boards running to try builds, hut.yml and lab failures on, until Ctrl-C.
+    """Keep virtual boards running to try builds and lab failures on, until Ctrl-C.
+
+    A build is flashed byte for byte and boots as far as `app_main`; its code is not executed. The
+    demo build that lies beside lab.yml plays a short script.
 
     \b
     Examples:
@@ -53,6 +58,7 @@ def command(
         return
     from hut_ci.cancellation import cancellation
     from hut_ci.errors import Cancelled
+    from hut_ci.virtual.images import build_folder
     from hut_ci.virtual.lab import VirtualLab
 
     with ExitStack() as stack:
@@ -72,7 +78,8 @@ def command(
             erase_times=pace,
         )
         with lab:
-            click.echo(_introduction(lab.lab_yml))
+            build_folder(folder / "build", chip=chip)
+            click.echo(_introduction(lab.lab_yml, folder / "build"))
             threading.Event().wait()
 
 
@@ -88,13 +95,13 @@ def _by_slot(faults: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def _introduction(lab_yml: Path) -> str:
+def _introduction(lab_yml: Path, build: Path) -> str:
     return f"""# {lab_yml}
 {lab_yml.read_text(encoding="utf-8")}
 # Try, in another terminal:
 #   export HUT_CI_LAB={lab_yml}
 #   hut-ci slots status
-#   hut-ci run build/ --slot hut-01
+#   hut-ci run {build}      (a demo; or a build of your own)
 #   hut-ci power cycle hut-01
 # Ctrl-C ends the lab."""
 
@@ -103,9 +110,18 @@ def _all_faults() -> str:
     from hut_ci.virtual.faults import describe_faults
     from hut_ci.virtual.relay import FAULTS
 
-    width = max(len(name) for name in FAULTS)
-    relay = "\n".join(f"{name.ljust(width)}  {meaning}" for name, meaning in FAULTS.items())
+    boards = [line.partition(" ")[::2] for line in describe_faults().splitlines()]
     return (
-        f"Boards (--fault SLOT=NAME[@OFFSET][=VALUE][:COUNT]):\n{describe_faults()}\n\n"
-        f"Relay (--relay-fault NAME[:COUNT]; a count is so many requests):\n{relay}"
+        f"Boards (--fault SLOT=NAME[@OFFSET][=VALUE][:COUNT]):\n{_wrapped(boards)}\n\n"
+        f"Relay (--relay-fault NAME[:COUNT]; a count is so many requests):\n{_wrapped(FAULTS.items())}"
+    )
+
+
+def _wrapped(rows: Iterable[tuple[str, str]]) -> str:
+    from textwrap import fill
+
+    known = list(rows)
+    column = max(len(name) for name, _ in known) + 2
+    return "\n".join(
+        fill(name.ljust(column) + text.strip(), WIDTH, subsequent_indent=" " * column) for name, text in known
     )

@@ -105,6 +105,9 @@ def problems(document: Any) -> list[str]:
     return [str(problem) for problem in contracts.check(document, REPORT_SCHEMA)]
 
 
+ABOUT_EXPECTATIONS = frozenset({"missing_line", "hang", "forbidden_line", "wrong_app"})
+
+
 def next_action(verdict: Verdict, slot: str | None) -> str:
     """Why it probably came so and who has to do what now; empty after a plain pass.
 
@@ -126,7 +129,10 @@ def _who_acts(verdict: Verdict, slot: str | None) -> str:
     if verdict.name is VerdictName.PASS:
         return f"Look at {where}: it needed recovery." if verdict.recovered else ""
     if verdict.name is VerdictName.FAIL:
-        return "Read the end of the serial log; the firmware has to change."
+        expected = ", or what hut.yml expects of it," if verdict.evidence.id in ABOUT_EXPECTATIONS else ""
+        return f"Read the end of the serial log; the firmware{expected} has to change."
+    if verdict.evidence.fields.get("todo") and verdict.name is not VerdictName.CANCELLED:
+        return "Nothing was decided about the firmware."
     if verdict.name is VerdictName.BLOCKED:
         return f"Run again when {where} is free; nothing was tested."
     if verdict.name is VerdictName.CANCELLED:

@@ -27,7 +27,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         _stages(hardware["attempts"]),
         _recovery(hardware),
         _cases(hardware["cases"]),
-        _list(_identity(document)),
+        "Board and build:\n\n" + _list(_identity(document)),  # a paragraph, or the list above would go on
         _log(hardware),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -85,7 +85,7 @@ def _identity(document: Mapping[str, Any]) -> list[str]:
     facts = [
         ("commit", hardware["commit_sha"]),
         ("built from", hardware["built_sha"] if hardware["built_sha"] != hardware["commit_sha"] else None),
-        ("artifact", _words(artifact.get("name"), artifact.get("source"), artifact.get("run_id"))),
+        ("artifact", _words(artifact.get("name"), _source(artifact), artifact.get("run_id"))),
         ("board", _words(board.get("chip"), f"v{revision}" if revision else None, board.get("mac"))),
         ("booted", _words(boot.get("partition"), boot.get("project"), boot.get("version"), boot.get("compiled"))),
         ("settings kept", ", ".join(firmware.get("kept", ()))),
@@ -95,6 +95,11 @@ def _identity(document: Mapping[str, Any]) -> list[str]:
     ]
     facts += [("note", note) for note in hardware["notes"]]
     return [_shown(name, text) for name, text in facts if text]
+
+
+def _source(artifact: Mapping[str, Any]) -> str | None:
+    source = artifact.get("source")
+    return f"({str(source).replace('_', ' ')})" if source else None
 
 
 def _log(hardware: Mapping[str, Any]) -> str:

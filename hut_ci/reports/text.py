@@ -13,11 +13,18 @@ LOG_LINES = 30
 WIDTH = 200
 
 
+def advice(document: Mapping[str, Any]) -> list[str]:
+    """The likely cause and what to do now, a line each; none after a plain pass."""
+    likely, do, rest = (document.get("next_action") or "").partition(" Do: ")
+    return [line for line in (likely, (do + rest).strip()) if line]
+
+
 def text(document: Mapping[str, Any]) -> str:
     """The status line, what to do, one line per stage and recovery step, and the log's end after a failure."""
-    lines = [full_status(document), document.get("next_action") or ""]
+    lines = [full_status(document), *advice(document)]
     if hardware := document.get("hardware"):
-        lines += [f"commit {document.get('commit_sha')}, slot {hardware['slot']}, variant {hardware['variant']}"]
+        facts = (("commit", hardware["commit_sha"]), ("slot", hardware["slot"]), ("variant", hardware["variant"]))
+        lines += [", ".join(f"{name} {value}" for name, value in facts if value)]
         for attempt in hardware["attempts"]:
             lines += [
                 f"attempt {attempt['number']}: {stage['name']} {stage['outcome']}, {stage['seconds']:.1f} s"

@@ -17,14 +17,18 @@ from hut_ci.model import Expect, Suite
 from hut_ci.stages.forbidden import ForbiddenLines
 
 AT_MOST = 6
+AT_LEAST = 3
+"""Lines of the system and warnings fill up to this many, where the application itself says too little."""
 SLOWEST_TIMES = 3.0
 LEAST_WITHIN = 5.0
 """Seconds: a line that came at once may be late on a busy board."""
+LEAST_SCORE = -1
+"""Of a line that repeats: below it, it is a heartbeat and no milestone of the project."""
 CONSIDERED = 300
 """Stable lines that are weighed against each other; what comes later in a chatty log is not a milestone."""
 
 _TIMED = re.compile(r"^ *(-?\d+\.\d{3}) ?(.*)$")
-_LOG_PREFIX = re.compile(r"(?:\b([EWIDV]) ?)?\([\d:.]+\) (?=[\w.-]+: )")
+_LOG_PREFIX = re.compile(r"(?:\b([EWIDV]) ?)?\([\d:.]+\) (?=[\w.-]+:)")
 _VARIABLE = re.compile(
     r"(?P<hexadecimal>0x[0-9A-Fa-f]+)"
     r"|(?P<mac>\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b)"
@@ -39,12 +43,13 @@ _PATTERN_OF = {
 }
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _SYSTEM_TAG = re.compile(
-    r"^(?:cpu_start|app_init|app_start|heap_init|spi_flash|efuse_init|intr_alloc|sleep\w*|coexist|phy\w*|wifi|pp|net80211"
-    r"|esp_psram|\w*_psram|mmu_psram|memory_layout|esp_image|clk|system_api|uart|gpio|cache): "
+    r"^(?:cpu_start|app_init|app_start|main_task|heap_init|spi_flash|flash_parts|partition|efuse_init|intr_alloc|sleep\w*"
+    r"|coexist|phy\w*|wifi|wifi_init|pp|net80211|\w*psram|memory_layout|esp_image|esp_core_dump\w*|clk|system_api|uart"
+    r"|gpio|cache):"
 )
 _MILESTONE = re.compile(
-    r"(?i)\b(?:ready|started|start(?:ing)?|connected|initiali[sz]ed|init|done|complete[d]?|listening|running|online|up|ok"
-    r"|got ip|mounted|entering|calling app_main|passed|welcome)\b"
+    r"(?i)\b(?:ready|started|start(?:ing)?|connected|got|initiali[sz]ed|init|done|complete[d]?|listening|running|online|up|ok"
+    r"|mounted|entering|calling app_main|passed|welcome)\b"
 )
 _PROMPT = re.compile(r"[A-Za-z][\w-]*[>$#] ?$")
 _LETTERS = re.compile(r"[A-Za-z]{3}")
@@ -57,6 +62,8 @@ class _Line:
     pattern: str
     at: float
     score: int
+    own: bool
+    """Said by the project in good health; otherwise by the system, as a warning or as an incessant repetition."""
 
 
 def propose(logs: Sequence[Sequence[str]]) -> tuple[Expect, ...]:
@@ -69,7 +76,8 @@ def propose(logs: Sequence[Sequence[str]]) -> tuple[Expect, ...]:
         return ()
     common = [line for line in boots[0].values() if all(line.pattern in boot for boot in boots)][:CONSIDERED]
     chain = _ordered(common, boots)
-    best = sorted(sorted(chain, key=lambda line: -line.score)[:AT_MOST], key=chain.index)
+    ranked = sorted(chain, key=lambda line: (not line.own, -line.score))
+    best = sorted(ranked[: min(AT_MOST, max(AT_LEAST, sum(line.own for line in chain)))], key=chain.index)
     return tuple(_expectations(best, boots))
 
 
@@ -99,7 +107,8 @@ def _generalise(text: str, at: float) -> _Line | None:
         pieces += [_escape(body[last : match.start()]), _PATTERN_OF[match.lastgroup or "number"]]
         last = match.end()
     pattern = "".join([*pieces, _escape(body[last:])]).strip()
-    return _Line(pattern[:400], at, _score(body, level)) if len(pattern) <= 400 else None
+    own = not _SYSTEM_TAG.match(body) and level in (None, "I")
+    return _Line(pattern, at, _score(body, level), own) if len(pattern) <= 400 else None
 
 
 def _escape(text: str) -> str:
@@ -121,7 +130,8 @@ def _once(lines: Iterable[_Line]) -> dict[str, _Line]:
         if earlier is None:
             found[line.pattern] = line
         else:
-            found[line.pattern] = _Line(line.pattern, earlier.at, earlier.score - 1)
+            score = earlier.score - 1
+            found[line.pattern] = _Line(line.pattern, earlier.at, score, earlier.own and score >= LEAST_SCORE)
     return found
 
 

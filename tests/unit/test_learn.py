@@ -79,3 +79,19 @@ def test_the_yaml_reads_back_as_what_was_proposed() -> None:
     read = yaml.safe_load(to_yaml(expect))["suite"]["expect"]
     assert [(step["line"], step["within"]) for step in read] == [(step.line, step.within) for step in expect]
     assert yaml.safe_load(to_yaml(())) == {"suite": {"expect": []}}
+
+
+def test_the_projects_own_lines_come_before_those_of_the_system() -> None:
+    """Six generic lines of ESP-IDF's start must not crowd out the line that says what this firmware is for."""
+    system = ["cpu_start: Pro cpu up.", "cpu_start: Pro cpu start user code", "main_task: Started on CPU0"]
+    system += ["main_task: Calling app_main()", "wifi:new:<6,0>", "heap_init: init done", "spi_flash: ready"]
+    own = ["network: got 192.168.1.17", "player: queue of 4 slots"]
+    rows = ["rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)", *(f"I (1) {text}" for text in system + own)]
+    lines = [step.line for step in propose([[f"   0.{at:03} {row}" for at, row in enumerate(rows)]] * 3)]
+    assert lines[-2:] == [r"network: got \d[\d.:,]*", r"player: queue of \d[\d.:,]* slots"]
+    assert lines[:-2] == [r"main_task: Calling app_main\(\)"]
+
+
+def test_a_firmware_that_says_nothing_gets_a_few_lines_of_the_system() -> None:
+    rows = ["rst:0x1 (POWERON_RESET)", *(f"I (1) cpu_start: step {word}" for word in ("one", "two", "three", "four"))]
+    assert len(propose([[f"   0.{at:03} {row}" for at, row in enumerate(rows)]] * 2)) == 3

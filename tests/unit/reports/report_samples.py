@@ -135,7 +135,7 @@ def samples() -> dict[str, Report]:
         "timed_out": report(judge(deadline), attempts=(attempt(1, deadline),)),
         "config": report(judge(Evidence("config", {"what": "hut.yml: unknown key `exepct`"})), plan=None, board=None),
         "blocked": report(judge(busy), plan=None, board=None, logs={}),
-        "cancelled": report(judge(Evidence("cancelled", {"signal": "15"})), attempts=(), logs={}),
+        "cancelled": report(judge(Evidence("cancelled", {"signal": "15", "name": "SIGTERM"})), attempts=(), logs={}),
         "killed": interrupted(report(judge(PASSED), board=None, logs={}), "flash", "2026-02-12T15:30:12.000Z"),
     }
 

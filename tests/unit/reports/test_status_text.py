@@ -19,7 +19,7 @@ EXPECTED = {
     "timed_out": "lab error: the run's time limit of 60 s ended while testing",
     "config": "configuration error: hut.yml: unknown key `exepct`",
     "blocked": "blocked: hut-01 is held by ada since 15:02 (pid 4711)",
-    "cancelled": "cancelled (signal 15)",
+    "cancelled": "cancelled by SIGTERM",
     "killed": "lab error: the run was killed during flash",
 }
 
