@@ -25,9 +25,9 @@ def main() -> None:
     except HutCiError as error:
         show(error)
         code = error.exit_code
-    except Exception:
+    except Exception as error:
         # Python would end with 1, which here says that the firmware failed.
-        traceback.print_exc()
+        show_bug(error)
         code = 70
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -38,6 +38,33 @@ def show(error: Exception) -> None:
     lines += [f"  why:  {why}" for why in [getattr(error, "why", "")] if why]
     lines += [f"  do:   {todo}" for todo in [getattr(error, "todo", "")] if todo]
     print("\n".join(lines), file=sys.stderr)
+
+
+def show_bug(error: Exception) -> None:
+    """Print, to standard error, a block that says all that a bug report needs."""
+    import platform
+
+    from hut_ci import __version__
+
+    python = f"Python {platform.python_version()}"
+    lines = [
+        f"hut-ci: this is a bug in hut-ci, not in your firmware: {type(error).__name__}: {error}",
+        "  do:   report it with the lines below",
+        "",
+        f"hut-ci {__version__}, {python}, esptool {_esptool_version()}, {platform.platform()}",
+        "".join(traceback.format_exception(error)),
+    ]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _esptool_version() -> str:
+    """From its metadata: esptool is never imported."""
+    try:
+        from importlib.metadata import version
+
+        return version("esptool")
+    except Exception:  # where even this is broken, the report is still worth having, and the exit code is 70
+        return "unknown"
 
 
 if __name__ == "__main__":

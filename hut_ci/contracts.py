@@ -124,13 +124,17 @@ def _problems(error: ValidationError, name: str) -> Iterator[Problem]:
     instance: Any = error.instance
     bound: Any = error.validator_value
     schema: Any = error.schema
-    if keyword in ("anyOf", "oneOf") and error.context:
+    if keyword == "type" and not path and "properties" in schema:
+        keys = [*schema.get("required", ()), *schema["properties"]]
+        why = f"at the top of the document are its keys: {', '.join(dict.fromkeys(keys))}"
+        yield Problem((), _words(error, keyword, why)[0], why, f"begin with a key, such as `{keys[0]}:`")
+    elif keyword in ("anyOf", "oneOf") and error.context:
         yield from _branch(error, name)
     elif keyword == "additionalProperties" and bound is False:
         known = list(schema.get("properties", {}))
         for key in instance:
             if key not in known:
-                yield Problem((*path, key), "unknown key", _UNKNOWN_WHY, nearest(key, known))
+                yield Problem((*path, key), UNKNOWN_KEY, _UNKNOWN_WHY, nearest(key, known))
     elif keyword == "required":
         for key in bound:
             if key not in instance and f"{key!r}" in error.message:
@@ -142,6 +146,7 @@ def _problems(error: ValidationError, name: str) -> Iterator[Problem]:
         yield Problem(path, *_words(error, keyword, why))
 
 
+UNKNOWN_KEY = "unknown key"
 _UNKNOWN_WHY = "every key is checked, because a misspelt one would silently change nothing"
 
 
@@ -154,10 +159,25 @@ def _branch(error: ValidationError, name: str) -> Iterator[Problem]:
         found for found in branches.values() if not any(inner.validator == "type" and not inner.path for inner in found)
     ]
     if len(meant) == 1:
+        misspelt = any(inner.validator == "additionalProperties" for inner in meant[0])
         for inner in meant[0]:
-            yield from _problems(inner, name)
+            if not (misspelt and _missing_keys(inner)):  # the misspelt key is the one that is missing
+                yield from _problems(inner, name)
+    elif keys := _missing_keys(error):
+        schema: Any = error.schema
+        message, todo = f"must be {schema.get('title', 'complete')}", f"add {' or '.join(f'`{key}:`' for key in keys)}"
+        yield Problem(tuple(error.absolute_path), message, _description(error, name), todo)
     else:
         yield Problem(tuple(error.absolute_path), *_words(error, "alternatives", _description(error, name)))
+
+
+def _missing_keys(error: ValidationError) -> list[str]:
+    """The keys of which one has to be there, where that is all that the alternatives ask for."""
+    inner = list(error.context or ())
+    if any(one.validator != "required" for one in inner):
+        return []
+    wanted: list[Any] = [one.validator_value for one in inner]
+    return [key for keys in wanted for key in keys]
 
 
 def _words(error: ValidationError, keyword: str, why: str) -> tuple[str, str, str]:

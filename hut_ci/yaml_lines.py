@@ -97,10 +97,7 @@ def parse_document(content: bytes, path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise _broken(path, content[: error.start].count(b"\n") + 1, "not UTF-8 text") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        said = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-        line = mark.line + 1 if mark else 1
-        raise _broken(path, line, f"not YAML: {said}", why="often a missing quote, bracket or indentation") from error
+        raise _no_yaml(path, text, error) from error
     except (ValueError, OverflowError) as error:  # PyYAML on an escape such as "\\UFFFFFFFF"
         raise _broken(path, 1, "not YAML: an escape names no character") from error
     return Document(path, {} if data is None else data, reader.lines, "sha256:" + hashlib.sha256(content).hexdigest())
@@ -163,7 +160,8 @@ class _Reader:
             if key == "<<":
                 raise self.refuse(event, "the merge key `<<`", "write the keys out")
             if key in found:
-                raise self.refuse(event, f"the key {printable(key)} twice", "keep one of the two")
+                why = "the second one would silently replace the first"
+                raise self.refuse(event, f"the key {printable(key)} twice", "keep one of the two", why=why)
             self.lines[(*path, key)] = _line(event)
             found[key] = self.value(next(self.events), (*path, key))
         return found
@@ -193,8 +191,8 @@ class _Reader:
         if len(path) > DEPTH_LIMIT:
             raise self.refuse(event, f"nested deeper than {DEPTH_LIMIT} levels", "flatten it")
 
-    def refuse(self, event: Any, what: str, todo: str) -> ConfigError:
-        return _broken(self.path, _line(event), f"{what} is not accepted", todo=todo)
+    def refuse(self, event: Any, what: str, todo: str, *, why: str = "only plain values are read") -> ConfigError:
+        return _broken(self.path, _line(event), f"{what} is not accepted", why=why, todo=todo)
 
 
 def printable(text: str, limit: int = 60) -> str:
@@ -225,6 +223,23 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
         )
     todo = "check the name" if error.errno == errno.ENOENT else "check its owner and mode"
     return ConfigError(f"{path}: cannot be read: {error.strerror}", why="the file is missing or private", todo=todo)
+
+
+def _no_yaml(path: Path, text: str, error: Any) -> ConfigError:
+    """What PyYAML says, with its line; a tab, which many editors put there by themselves, in words of our own."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+    line = mark.line + 1 if mark else 1
+    if mark is None or text[mark.index : mark.index + 1] != "\t":
+        return _broken(path, line, f"not YAML: {said}", why="often a missing quote, bracket or indentation")
+    indented = not text[mark.index - mark.column : mark.index].strip()
+    return _broken(
+        path,
+        line,
+        "not YAML: a tab" + (" in the indentation" if indented else ""),
+        why="YAML is indented with spaces, not tabs",
+        todo="replace the tab with spaces",
+    )
 
 
 def _broken(

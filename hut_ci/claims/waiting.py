@@ -96,10 +96,15 @@ def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[W
         time.sleep(min(POLL_SECONDS, deadline.remaining))
 
 
+def _length(seconds: float) -> str:
+    """`600 s`, `1.5 s`, `0.1 s`: whole seconds, and two digits where that would hide a part of a short wait."""
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
 def _busy(seen: Sequence[Waiting], deadline: Deadline) -> SlotError:
     return SlotError(
         "; ".join(waiting.text for waiting in seen),
-        why=f"it was not released within {deadline.seconds:.0f} s" if deadline.seconds else "",
+        why=f"it was not released within {_length(deadline.seconds)}" if deadline.seconds else "",
         todo="allow a longer wait, or look at `hut-ci slots status`",
         evidence="slot_busy",
     )

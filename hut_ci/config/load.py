@@ -105,7 +105,8 @@ def load_project(path: Path | None) -> Project:
     document = read_document(path, follow_links=False)
     if isinstance(document.data, Mapping) and project_file.suite_is_empty(document.data):
         raise project_file.empty_suite(document)
-    _refuse(document, contracts.check(document.data, "hut.project.v1"))
+    problems = contracts.check(document.data, "hut.project.v1")
+    _refuse(document, project_file.with_unquoted_patterns(problems, document.data))
     _refuse(document, project_file.contradictions(document.data))
     return project_file.build(document)
 

@@ -8,11 +8,11 @@ from importlib.resources import files
 from typing import Any
 
 from hut_ci.config.patterns import pattern_problems
-from hut_ci.contracts import Problem, nearest
+from hut_ci.contracts import UNKNOWN_KEY, Problem, nearest
 from hut_ci.errors import ConfigError
 from hut_ci.model import ArtifactSelector, Expect, FlashSettings, Forbid, Needs, Project, Suite, Variant
 from hut_ci.units import parse_offset, parse_size
-from hut_ci.yaml_lines import Document
+from hut_ci.yaml_lines import Document, printable
 
 Values = Mapping[str, Any]
 
@@ -37,6 +37,30 @@ def contradictions(data: Values) -> list[Problem]:
     suite: Values = data.get("suite", {})
     offsets = data.get("flash", {}).get("offsets", {})
     return [*_bad_patterns(suite), *_bad_rule_names(suite), *_shared_offsets(offsets)]
+
+
+def with_unquoted_patterns(problems: list[Problem], data: Any) -> list[Problem]:
+    """`problems`, but one alone for each pattern that its unquoted colon has turned into a mapping."""
+    found: dict[tuple[str | int, ...], Problem] = {}
+    for problem in problems:
+        match problem.path:
+            case ("suite", ("expect" | "forbid") as key, int(number), str(word)) if problem.message == UNKNOWN_KEY:
+                entry = data["suite"][key][number]
+                if len(entry) == 1 and isinstance(entry[word], str | None) and "did you mean" not in problem.todo:
+                    found[problem.path[:3]] = _needs_quotes(problem.path[:3], f"{word}: {entry[word] or ''}".rstrip())
+    return [*found.values(), *(problem for problem in problems if problem.path[:3] not in found)]
+
+
+def _needs_quotes(path: tuple[str | int, ...], pattern: str) -> Problem:
+    """In double quotes a backslash would start an escape; in single ones only the quote itself is doubled."""
+    plain = '"' not in pattern and "\\" not in pattern
+    quoted = f'"{pattern}"' if plain else "'" + pattern.replace("'", "''") + "'"
+    return Problem(
+        path,
+        "a mapping where a pattern should be",
+        "a colon and a space make a key and its value of it",
+        f"quote the pattern: {printable(quoted, 200)}",
+    )
 
 
 def suite_is_empty(data: Values) -> bool:

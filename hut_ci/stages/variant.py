@@ -22,6 +22,12 @@ def choose_variant(project: Project, wanted: str | None) -> Variant:
             why="one run tests one variant on one slot",
             todo=f"add `--variant {names[0]}`",
         )
+    if project.path is None:
+        raise UsageError(
+            f"there is no hut.yml that could name a variant {wanted!r}",
+            why="variants are written in hut.yml, which is looked for in the working directory",
+            todo="start in the project's folder, give `--hut FILE`, or leave `--variant` out",
+        )
     near = difflib.get_close_matches(wanted, names, 1)
     raise UsageError(
         f"hut.yml has no variant {wanted!r}",

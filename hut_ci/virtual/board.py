@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from hut_ci.errors import UsageError
 from hut_ci.virtual.chips import CHIPS, Revision, chip_named, parse_mac
 from hut_ci.virtual.events import Event, EventLog
-from hut_ci.virtual.faults import Fault, FaultSet
+from hut_ci.virtual.faults import FAULTS, Fault, FaultSet
 from hut_ci.virtual.holders import hold_device
 from hut_ci.virtual.inbox import Inbox, PowerSwitched, Stop
 from hut_ci.virtual.machine import Machine, Wiring
@@ -28,7 +29,7 @@ class VirtualBoard:
     As a context manager it runs from entry to exit. `power_wiring`: `with_board`: the port disappears when the power
     is off; `self_powered`: the USB bridge stays and the chip behind it is dead. `pace` and `erase_times` make
     transfers and flash writes as slow as on real hardware; `boot_seconds` is the time from reset to app_main.
-    `flash`: what is in it from address 0 on; blank otherwise.
+    `flash`: what is in it from address 0 on; blank otherwise. Raises UsageError for a fault that needs a pty.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class VirtualBoard:
     ) -> None:
         self.name = name
         self.faults = FaultSet(faults)
+        if transport != "pty":
+            self._refuse_pty_only()
         self._events = EventLog()
         self._flash = NorFlash(flash_size)
         self._flash.program(0, flash)
@@ -84,6 +87,14 @@ class VirtualBoard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _refuse_pty_only(self) -> None:
+        if name := next((name for name, kind in FAULTS.items() if kind.pty_only and self.faults.find(name)), None):
+            raise UsageError(
+                f"{self.name}: the fault {name} needs a pty",
+                why="it befalls a device file, and a port over RFC 2217 has none",
+                todo="use the transport pty (`--transport pty`), or another fault",
+            )
 
     def start(self) -> None:
         """Powers the board; its port exists when this returns."""

@@ -14,7 +14,7 @@ _NOTATION = re.compile(r"(?P<name>[a-z0-9_]+)(@(?P<at>\d+))?(=(?P<value>[\w.-]+)
 class FaultKind:
     """`counted`: what one of `count` is. `count` None: for ever, unless the notation says otherwise.
 
-    `at` and `value` say what `@N` and `=VALUE` mean; None: not allowed. `needs_at`: must be given.
+    `at` and `value` say what `@N` and `=VALUE` mean; None: not allowed. `pty_only`: it befalls a device file.
     """
 
     name: str
@@ -23,6 +23,7 @@ class FaultKind:
     count: int | None = None
     at: str | None = None
     value: str | None = None
+    pty_only: bool = False
 
 
 _OFFSET = "bytes since the port was opened, from 0"
@@ -63,11 +64,12 @@ _KINDS = (
         1,
         at=_OFFSET + ", from the host",
         value="seconds away (0.5)",
+        pty_only=True,
     ),
     FaultKind("wrong_chip", "another chip is soldered on", "(always)", value="chip (esp32c3, or esp32 for a C3)"),
     FaultKind("wrong_mac", "a board with another MAC is plugged in", "(always)", value="MAC without colons"),
     FaultKind("ignores_power", "the plug switches, the board stays powered", "switchings"),
-    FaultKind("port_held", "another program holds the port open (pty only)", "(always)"),
+    FaultKind("port_held", "another program holds the port open (pty only)", "(always)", pty_only=True),
 )
 
 FAULTS = {kind.name: kind for kind in _KINDS}

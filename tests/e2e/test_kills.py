@@ -174,7 +174,7 @@ POINTS = {
 
 
 @pytest.mark.parametrize("name", POINTS)
-@pytest.mark.parametrize("number", [INT, TERM], ids=["INT", "TERM"])
+@pytest.mark.parametrize("number", [pytest.param(INT, marks=pytest.mark.real, id="INT"), pytest.param(TERM, id="TERM")])
 def test_cancelled_at(name: str, number: signal.Signals, scene: Scene) -> None:
     """A proper end: verdict, exit code, report, status and board, whatever the run was doing (security 22, WS9-9)."""
     point = POINTS[name]
@@ -255,7 +255,14 @@ def test_killed_in_the_middle_of_a_write_over_the_network(lab_of: LabOf, hut_ci:
 # --- more than one signal, and a child that does not listen ------------------------------------------------------
 
 
-@pytest.mark.parametrize("numbers", [(TERM, TERM), (INT, TERM), (INT, INT, TERM)], ids=["TT", "IT", "IIT"])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param((TERM, TERM), marks=pytest.mark.real, id="TT"),
+        pytest.param((INT, TERM), marks=pytest.mark.real, id="IT"),
+        pytest.param((INT, INT, TERM), id="IIT"),
+    ],
+)
 def test_an_impatient_engine_gets_its_report_too(numbers: tuple[signal.Signals, ...], scene: Scene) -> None:
     """The second signal arrives while the first one's ending is under way, which it must not cut short."""
     board = scene.lab.boards["hut-01"]

@@ -123,7 +123,9 @@ BUILDS = {
         "not_flashable", "configuration error: app.elf is an ELF file.*", _file("app.elf", b"\x7fELF\1\1\1")
     ),
     "an application alone": Build(
-        "not_flashable", "configuration error: app.bin is an image alone.*", _file("app.bin", build_app(size=0x8000))
+        "not_flashable",
+        "configuration error: app.bin is an application alone.*",
+        _file("app.bin", build_app(size=0x8000)),
     ),
     "text in place of images": Build(
         "not_flashable",

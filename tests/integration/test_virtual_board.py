@@ -193,6 +193,7 @@ def test_newer_chips(tmp_path: Path, esptool: Esptool, chip: str, title: str) ->
             assert f"boot.{chip}: SPI Flash Size : 4MB".encode() in read_until(port, b"app: ready")
 
 
+@pytest.mark.real
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="the sample firmware is not beside the repository")
 def test_a_released_firmware_boots_its_factory_app(tmp_path: Path, esptool: Esptool, pty_board: VirtualBoard) -> None:
     """Its otadata is blank, so the factory (recovery) application starts, not the player."""

@@ -181,6 +181,39 @@ def test_an_explicitly_empty_suite(tmp_path: Path, text: str) -> None:
     assert refused.value.evidence == "empty_suite"
 
 
+@pytest.mark.parametrize("key", ["expect", "forbid"])
+@pytest.mark.parametrize(
+    ("written", "advised"),
+    [
+        ("network: got", '"network: got"'),
+        ("network:", '"network:"'),
+        (r"heap: \d+ left", r"'heap: \d+ left'"),
+        ('it: isn\'t "up"', "'it: isn''t \"up\"'"),
+    ],
+)
+def test_a_pattern_with_a_colon_needs_quotes(key: str, written: str, advised: str, tmp_path: Path) -> None:
+    """The advice is all that is said, and following it gives the pattern that was meant."""
+    path = tmp_path / "hut.yml"
+    path.write_text(f"suite:\n  {key}:\n    - {written}\n")
+    with pytest.raises(ConfigError) as refused:
+        load_project(path)
+    assert refused.value.what == f"hut.yml:3: suite.{key}[0]: a mapping where a pattern should be"
+    assert "also" not in refused.value.why
+    assert refused.value.todo == f"quote the pattern: {advised}"
+    path.write_text(f"suite:\n  {key}:\n    - {advised}\n")
+    (entry,) = getattr(load_project(path).suite, key)
+    assert entry.line == written
+
+
+@pytest.mark.parametrize("step", ["lime: got", "network: 5", "network: {got: a}", "{app: started, within: 3}"])
+def test_a_key_that_is_not_known_is_said_once(step: str, tmp_path: Path) -> None:
+    path = tmp_path / "hut.yml"
+    path.write_text(f"suite:\n  expect:\n    - {step}\n")
+    with pytest.raises(ConfigError, match="unknown key") as refused:
+        load_project(path)
+    assert "a mapping is not a mapping" not in refused.value.why
+
+
 def test_project_file_is_never_a_link(tmp_path: Path) -> None:
     """A workspace may not make the host read one of its own files."""
     (tmp_path / "hut.yml").symlink_to(EXAMPLES / "hut.yml")

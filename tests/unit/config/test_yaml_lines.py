@@ -92,6 +92,20 @@ def test_anything_else_is_a_value_or_a_refusal(content: bytes | str) -> None:
         parse_document(content if isinstance(content, bytes) else content.encode(), HERE)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"), [("a:\n\tb: 1\n", 2), ("a:\n  - 1\n\t- 2\n", 3), ("a:\n  b: 1\n  \tc: 2\n", 3)]
+)
+def test_a_tab_is_named_where_it_is(text: str, line: int) -> None:
+    with pytest.raises(ConfigError, match=f"hut.yml:{line}: not YAML: a tab in the indentation") as refused:
+        values(text)
+    assert refused.value.todo == "replace the tab with spaces"
+
+
+def test_a_tab_elsewhere_is_no_indentation() -> None:
+    with pytest.raises(ConfigError, match=r"not YAML: a tab$"):
+        values("a: {b:\t3}")
+
+
 def test_only_regular_files(tmp_path: Path) -> None:
     """A FIFO would wait for ever, a link in a workspace could lead to a file of the host."""
     fifo, link = tmp_path / "fifo.yml", tmp_path / "link.yml"

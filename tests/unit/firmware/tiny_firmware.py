@@ -125,6 +125,8 @@ def _made(kind: str, value: Any, options: dict[str, Any]) -> bytes:
             return image(value, **options)
         case "app":
             return app(value, **options)
+        case "boot":  # with the description that ESP-IDF 5.2 and later put into a bootloader
+            return image(value, descriptor=struct.pack("<B7x32s24s16x", 80, b"v5.5.1", b"Dec 26 2025"), **options)
         case "table":
             return table(value or TABLE, **options)
         case "otadata":
