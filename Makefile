@@ -14,10 +14,10 @@ demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
 	@$(BIN)/hut-ci demo
 
 test: $(VENV)/.test        ## the fast tests
-	$(BIN)/python -m pytest -n $(JOBS) -m "not real and not soak" $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not real and not soak" $(TESTS)
 
 test-real: $(VENV)/.test   ## the tests that need heavy real parts
-	$(BIN)/python -m pytest -n $(JOBS) -m "real and not soak" $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "real and not soak" $(TESTS)
 
 check: $(VENV)/.check      ## lint, types, format
 	$(BIN)/ruff check .
