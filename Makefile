@@ -4,9 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIPOPT := --disable-pip-version-check --quiet --cache-dir .cache/pip
 PIP     = $(@D)/bin/python -m pip $(PIPOPT)
-JOBS   ?= 4
+JOBS   ?= 5
 TESTS  ?= tests
 HASHED := --require-hashes --no-build-isolation
+
+# Bytecode is kept between the many processes that a test run starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-real check bench soak lock clean format
 
