@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 
@@ -20,6 +21,9 @@ def main() -> None:
         code = 2
     except (KeyboardInterrupt, click.Abort):
         code = 130
+    except SystemExit as error:
+        # click ends with 1 when nobody reads its output any more (`hut-ci … | head`).
+        code = 128 + signal.SIGPIPE if error.code == 1 else error.code
     except Cancelled as error:
         code = 128 + error.signal_number
     except HutCiError as error:

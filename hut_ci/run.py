@@ -86,8 +86,10 @@ def run(order: Order, tools: Tools) -> Report:
         except Cancelled as error:
             evidence = Evidence(error.evidence, error.fields)
         report = record.report(evidence)
-        tools.write(report)
-        tools.publish(report)
+        try:
+            tools.write(report)
+        finally:
+            tools.publish(report)  # a report that cannot be written must not leave the commit pending
     return report
 
 

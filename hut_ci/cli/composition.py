@@ -184,8 +184,8 @@ def _logs(work: Path) -> dict[str, Path]:
 
 def _publish(report: Report, forge: LocalForge | None, out: Path) -> None:
     """Tell the forge: pending while the report is partial, the final state from the written document."""
-    import json
-
+    from hut_ci.errors import ConfigError
+    from hut_ci.reports.json_document import read
     from hut_ci.stages import publish
 
     if forge is None or report.commit_sha is None:
@@ -194,5 +194,8 @@ def _publish(report: Report, forge: LocalForge | None, out: Path) -> None:
         forge.repair()
         publish.announce(forge, report.commit_sha, report.slot or "no slot", "flashing and testing")
         return
-    document = json.loads((out / "report.json").read_text("utf-8"))
+    try:
+        document = read(out / "report.json")
+    except ConfigError:
+        document = None
     publish.publish(document, forge, sha=report.commit_sha, slot=report.slot, target_url=str(out / "summary.md"))

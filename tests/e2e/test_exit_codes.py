@@ -16,6 +16,7 @@ from hut_ci import __version__
 from hut_ci.claims import flock
 from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
+from hut_ci.forges.local import LocalForge
 from hut_ci.stages.slot import Note
 
 
@@ -67,12 +68,13 @@ def test_a_report_folder_of_somebody_else(lab_of: LabOf, hut_ci: HutCi, firmware
 def test_a_report_that_cannot_be_written_at_the_end(
     lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
 ) -> None:
-    """8, and the verdict is not lost: while the run waits for its slot, something takes the report's place."""
-    lab = lab_of()
+    """8, the verdict is not lost and the commit not left pending: something takes the report's place while it waits."""
+    lab, forge, sha = lab_of(), LocalForge(tmp_path / "forge"), "5" * 40
+    words = ("--commit", sha, "--forge", f"local:{forge.root}")
     product_lab = load_lab(lab.lab_yml)
     slot, answers, build = product_lab.slots[0], list[Answer](), firmware("ready")
     with flock.claim(product_lab, slot, note=Note(), deadline=Deadline(0)):
-        run = threading.Thread(target=lambda: answers.append(hut_ci.run(build, lab=lab.lab_yml, wait=60)))
+        run = threading.Thread(target=lambda: answers.append(hut_ci.run(build, *words, lab=lab.lab_yml, wait=60)))
         run.start()
         waiting = Deadline(30)
         while not flock.queue(product_lab, slot):
@@ -84,3 +86,4 @@ def test_a_report_that_cannot_be_written_at_the_end(
     assert answers[0].code == 8, answers[0]
     assert "its report could not be written to" in answers[0].stderr
     assert "the verdict is" in answers[0].stderr
+    assert [status.state for status in forge.history(sha, "hardware / hut-01")] == ["pending", "error"]
