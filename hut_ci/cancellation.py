@@ -29,8 +29,9 @@ def cancellation() -> Iterator[Callable[[], None]]:
         for number in wanted:
             signal.signal(number, _swallow)
 
-    # Under nohup SIGHUP is ignored from the start, and stays so.
-    wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    # Under nohup SIGHUP is ignored from the start, and stays so. SIGINT is ignored in a shell script's background
+    # jobs, too, but there it is how a CI engine cancels.
+    wanted = [n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, arrive) for number in wanted}
     try:
         yield decided
