@@ -37,11 +37,13 @@ def main() -> None:
 
 
 def show(error: Exception) -> None:
-    """Print what happened, the likely why and what to do, to standard error."""
+    """Print what happened, the likely why and what to do, to standard error: a build's own names may be in it."""
+    from hut_ci.reports.escaping import ci_log
+
     lines = [f"hut-ci: {error}"]
     lines += [f"  why:  {why}" for why in [getattr(error, "why", "")] if why]
     lines += [f"  do:   {todo}" for todo in [getattr(error, "todo", "")] if todo]
-    print("\n".join(lines), file=sys.stderr)
+    print(ci_log("\n".join(lines)), file=sys.stderr)
 
 
 def show_bug(error: Exception) -> None:
@@ -49,6 +51,7 @@ def show_bug(error: Exception) -> None:
     import platform
 
     from hut_ci import __version__
+    from hut_ci.reports.escaping import ci_log
 
     python = f"Python {platform.python_version()}"
     lines = [
@@ -58,7 +61,7 @@ def show_bug(error: Exception) -> None:
         f"hut-ci {__version__}, {python}, esptool {_esptool_version()}, {platform.platform()}",
         "".join(traceback.format_exception(error)),
     ]
-    print("\n".join(lines), file=sys.stderr)
+    print(ci_log("\n".join(lines)), file=sys.stderr)
 
 
 def _esptool_version() -> str:

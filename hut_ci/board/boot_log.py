@@ -71,6 +71,14 @@ def is_banner(line: str) -> bool:
     return _BANNER.search(line) is not None or _RESET.search(line) is not None
 
 
+def is_boot_text(line: str) -> bool:
+    """Whether the ROM or the bootloader says this, and not an application."""
+    tagged = _LOG_LINE.search(line)
+    if tagged is not None and _BOOTLOADER_TAG.fullmatch(tagged[1]):
+        return True
+    return is_banner(line) or _ROM_NOISE.match(line) is not None
+
+
 def _subtype(kind: int) -> str:
     """esp_partition_subtype_t of an app partition."""
     return {0x00: "factory", 0x20: "test"}.get(kind, f"ota_{kind - 0x10}" if 0x10 <= kind < 0x20 else f"{kind:#04x}")
@@ -109,9 +117,10 @@ class BootLog:
     @property
     def app_name(self) -> str:
         """`recovery (factory)`, `ota_0`, or where the image lies; empty before an image was chosen."""
-        offset = self.boot.app_offset
-        if offset is None:
-            return ""
+        return "" if self.boot.app_offset is None else self.name_of(self.boot.app_offset)
+
+    def name_of(self, offset: int) -> str:
+        """The same for the application at `offset` (bytes)."""
         label, subtype = self._names(offset)
         if label is None:
             return f"app at {offset:#x}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from pathlib import Path
 from typing import Any
 
 import click
@@ -65,6 +66,12 @@ def hut_ci() -> None:
     5 flash failed, 6 board silent or gone, 7 power failed, 8 report not published, 9 refused,
     70 a bug in hut-ci, 129/130/143 cancelled.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        from hut_ci.errors import UsageError
+
+        raise UsageError("the working directory was deleted", todo="change into one that exists") from error
 
 
 def call(argv: list[str] | None = None, **kwargs: Any) -> Any:

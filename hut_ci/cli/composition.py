@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,7 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
 
     job_id = new_job_id(slot)
     beside = Path("hut.yml")
-    hut = options["hut"] or (beside if beside.is_file() else None)
+    hut = options["hut"] or (beside if os.path.lexists(beside) else None)  # a broken link is refused, not ignored
     return Order(
         lab=lab,
         job_id=job_id,
@@ -52,9 +54,18 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
         commit_sha=None if options["commit"] is None else full_sha(options["commit"]),
         repository=options["repository"],
         run_url=options["run_url"],
-        wait=options["wait"],
-        limit=options["limit"] or lab.max_run_seconds,
+        wait=_finite(options["wait"], "--wait"),
+        limit=_finite(options["limit"] or lab.max_run_seconds, "--limit"),
     )
+
+
+def _finite(seconds: float, option: str) -> float:
+    """`seconds`, unless it is one of the numbers that no clock ever reaches."""
+    from hut_ci.errors import UsageError
+
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"{option} {seconds} is no time to wait for", todo="give seconds, 0 or more")
+    return seconds
 
 
 @contextmanager
@@ -62,21 +73,21 @@ def tools(order: Order, out: Path, forge: str | None, on_event: Callable[[Event]
     """The collaborators of one run; its private folder of raw logs is removed when it has ended."""
     from hut_ci.claims import flock
     from hut_ci.power.wiring import cycle_for_run
-    from hut_ci.reports.redaction import Redactor
     from hut_ci.run import Tools
     from hut_ci.stages import report as report_stage
 
     prepare(out)
     _sweep(order.work.parent)
     order.work.mkdir(parents=True, mode=0o700)
-    redactor = Redactor(order.lab.redact, secrets=_secrets(order.lab))
+    redactor = redactor_of(order.lab)
     local = local_forge(forge)
+    tell = guarded(on_event, redactor)
     try:
         yield Tools(
             claims=flock,
-            power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(on_event)),
+            power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(tell)),
             builds=local,
-            on_event=on_event,
+            on_event=tell,
             checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
             write=lambda report: _write(report, out, redactor, _logs(order.work)),
             publish=lambda report: _publish(report, local, out),
@@ -138,8 +149,12 @@ def local_forge(option: str | None) -> LocalForge | None:
 def new_job_id(slot: str | None) -> str:
     """A name for one run that sorts by time, e.g. `HUT-20260212T153000Z-hut-01-9f3a`."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    place = "".join(letter for letter in slot or "any" if letter.isalnum() or letter == "-")[:40]
-    return "-".join(["HUT", now, place, secrets.token_hex(2)])
+    return "-".join(["HUT", now, file_name(slot or "any"), secrets.token_hex(2)])
+
+
+def file_name(slot: str) -> str:
+    """What a slot, label or tag is called in a path: it comes from the command line, and must not lead elsewhere."""
+    return "".join(letter for letter in slot if letter.isalnum() or letter == "-")[:40] or "slot"
 
 
 def _write(report: Report, out: Path, redactor: Redactor, logs: Mapping[str, Path]) -> None:
@@ -156,10 +171,24 @@ def _write(report: Report, out: Path, redactor: Redactor, logs: Mapping[str, Pat
         ) from error
 
 
+def guarded(on_event: Callable[[Event], None], redactor: Redactor) -> Callable[[Event], None]:
+    """Progress holds a board's lines and a build's names: it says no more than the report, and commands no CI."""
+    from hut_ci.reports.escaping import ci_log
+
+    return lambda event: on_event(replace(event, text=ci_log(redactor.text(event.text))))
+
+
 def _say(on_event: Callable[[Event], None]) -> Callable[[str], None]:
     from hut_ci.record import Event
 
     return lambda text: on_event(Event("slot", text))
+
+
+def redactor_of(lab: Lab) -> Redactor:
+    """What removes the lab's secrets, its token among them, from everything that leaves the host."""
+    from hut_ci.reports.redaction import Redactor
+
+    return Redactor(lab.redact, secrets=_secrets(lab))
 
 
 def _secrets(lab: Lab) -> tuple[str, ...]:

@@ -53,10 +53,12 @@ def command(build: Path, **options: Any) -> int:
     order = composition.order(
         composition.lab_at(options["lab"]), options["slot"], {**options, **unused, "build": build}
     )
+    redactor = composition.redactor_of(order.lab)
     order.work.mkdir(parents=True, mode=0o700)
     try:
         with listener(options["progress"]) as on_event:
-            lesson = learn(order, flock, options["boots"], options["settle"], on_event)
+            tell = composition.guarded(on_event, redactor)
+            lesson = learn(order, flock, options["boots"], options["settle"], tell)
     finally:
         shutil.rmtree(order.work, ignore_errors=True)
     if not lesson.expect:
@@ -65,7 +67,7 @@ def command(build: Path, **options: Any) -> int:
     if _has_suite(order.hut):
         click.echo(f"note: {order.hut} has a suite already: take these lines into it, do not append them", err=True)
     click.echo(f"# seen on {lesson.slot} in each of {options['boots']} boots")
-    click.echo(to_yaml(lesson.expect), nl=False)
+    click.echo(redactor.text(to_yaml(lesson.expect)), nl=False)
     return 0
 
 

@@ -58,7 +58,7 @@ def command(**options: Any) -> int:
     Tools manifest, merged image). A board that stops answering is reset, flashed again and
     power-cycled; a firmware that fails is not tried again.
     """
-    slots = options.pop("slots")
+    slots = tuple(dict.fromkeys(options.pop("slots")))
     if len(slots) > 1:
         from hut_ci.cli.several import run_several
 
@@ -101,4 +101,5 @@ def _print_answer(report: Report, out: Path, *, learnt: bool) -> None:
     if report.verdict.exit_code == 0 and not learnt:
         click.echo("  Only the built-in rules were checked (no hut.yml); `hut-ci learn` proposes what to expect.")
     click.echo(f"report  {from_here(out / 'summary.md')}")
-    sys.stdout.flush()
+    if sys.stdout is not None:  # started with it closed
+        sys.stdout.flush()

@@ -37,8 +37,10 @@ Message: TypeAlias = tuple[Job, str | None]
 
 def run_several(slots: Sequence[str], options: dict[str, Any]) -> int:
     """`hut-ci run` on each of `slots` at once; 1 where a firmware failed, else the highest exit code."""
+    from hut_ci.cli.composition import file_name
+
     out = (options["out"] or Path("hut-ci-out")).absolute()
-    jobs = [Job(slot, (*_forwarded(options), "--slot", slot), out / slot) for slot in slots]
+    jobs = [Job(slot, (*_forwarded(options), "--slot", slot), out / file_name(slot)) for slot in slots]
     answers = run_jobs(jobs, shown=options["progress"] != "none" and not options["as_json"])
     if options["as_json"]:
         click.echo(json.dumps({answer.name: answer.document for answer in answers}, indent=2))

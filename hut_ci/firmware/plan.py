@@ -23,7 +23,7 @@ from hut_ci.firmware import (
 from hut_ci.firmware import web_manifest as manifest
 from hut_ci.firmware.image import header_chip
 from hut_ci.firmware.layout import Block
-from hut_ci.firmware.listing import FREQS, MODES, SIZES, Item, Listing, option, read_bounded
+from hut_ci.firmware.listing import FREQS, MODES, SIZES, Item, Listing, inside, option, read_bounded
 from hut_ci.model import AppDescriptor, FlashPlan, FlashSettings, Part, Partition
 
 HUT_YML = Path("hut.yml")
@@ -42,6 +42,12 @@ def load(path: Path, workdir: Path, settings: FlashSettings = DEFAULTS, *, chip:
             f"{path} does not exist",
             why="The path is mistyped, or nothing was built yet.",
             todo="Give the build folder (the one with flasher_args.json), an archive of it, or a merged image.",
+        )
+    if not (path.is_file() or path.is_dir()):
+        raise NotFlashable(
+            f"{path} is neither a file nor a folder",
+            why="Reading a pipe or a device may never end.",
+            todo="Give the build folder, an archive of it, or a merged image.",
         )
     try:
         root = archive.extract(path, workdir / "unpacked") if path.is_file() and archive.is_archive(path) else path
@@ -64,6 +70,8 @@ def read_listing(root: Path, workdir: Path, settings: FlashSettings, chip: str |
         raise mistaken.nothing_found(root)
     name, file = found
     base = root if root.is_dir() else root.parent
+    if root.is_dir():
+        file = inside(root, str(file.relative_to(root)), root, file)
     match name:
         case "flasher_args.json":
             return flasher_args.read(file, base)

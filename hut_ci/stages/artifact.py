@@ -11,6 +11,9 @@ from hut_ci.errors import ArtifactError, UsageError
 from hut_ci.model import Artifact, FlashPlan
 from hut_ci.reports.escaping import cut, plain
 
+MAX_FILE = 1 << 30
+"""Bytes of a build that is one file: reading it has no deadline."""
+
 
 class Builds(Protocol):
     """Where artifacts are kept by commit (forges/)."""
@@ -44,6 +47,12 @@ def local_build(path: Path, commit_sha: str | None = None) -> Artifact:
         )
     digest = ""
     if path.is_file():
+        if (size := path.stat().st_size) > MAX_FILE:
+            raise ArtifactError(
+                f"{path.name} has {size} bytes, at most {MAX_FILE} are taken",
+                why="no archive of a build and no flash image is that large",
+                todo="give the build folder, or an archive of the files to flash",
+            )
         with path.open("rb") as stream:
             digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
     return Artifact(

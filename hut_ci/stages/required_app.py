@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from hut_ci.model import Boot, Evidence
 from hut_ci.stages.forbidden import shorten
@@ -31,6 +31,18 @@ def wrong_app(require: Mapping[str, str], boot: Boot, app_name: str, *, final: b
             shown = found or (app_name if key == "app" else "") or "not printed"
             return Evidence("wrong_app", {"what": _WHAT[key], "found": shorten(shown), "required": shorten(required)})
     return None
+
+
+def not_written(written: Collection[int], boot: Boot, name_of: Callable[[int], str]) -> Evidence | None:
+    """Whether an application booted that was on the chip before (a stale otadata chose it): it proves nothing.
+
+    `written` has the offsets (bytes) of the applications in the flash plan; without any, nothing is said.
+    """
+    if not written or boot.app_offset is None or boot.app_offset in written:
+        return None
+    required = " or ".join(name_of(offset) for offset in sorted(written))
+    found = f"{name_of(boot.app_offset)}, which was not flashed"
+    return Evidence("wrong_app", {"what": _WHAT["app"], "found": shorten(found), "required": shorten(required)})
 
 
 def _same(key: str, found: str, required: str) -> bool:

@@ -43,7 +43,8 @@ def run_suite(
     is evidence, not an exception. Raises ConfigError for a suite that does not compile.
     """
     compiled = compile_suite(suite)
-    state = SuiteState(compiled, plan.partitions if plan else (), timing)
+    written = {part.offset for part in plan.parts if part.purpose == "app"} if plan else set[int]()
+    state = SuiteState(compiled, plan.partitions if plan else (), timing, written)
     with Capture(work, log_limit) as capture:
         watch = _Watch(line, capture, state, deadline, on_line)
         evidence = watch.run(reset=reset)

@@ -5,15 +5,15 @@ Nothing here reads a clock or a port. Times are seconds since the board's reset.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from hut_ci.board.boot_log import BootLog, BootStage, Fact, is_banner
+from hut_ci.board.boot_log import BootLog, BootStage, Fact, is_banner, is_boot_text
 from hut_ci.board.crash import CrashReader
 from hut_ci.model import Boot, Evidence, Expect, Partition
 from hut_ci.stages.compiled_suite import CompiledSuite, Expectations
 from hut_ci.stages.forbidden import Hit, evidence_of, shorten, with_last_words
-from hut_ci.stages.required_app import wrong_app
+from hut_ci.stages.required_app import not_written, wrong_app
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,19 @@ class Timing:
 class SuiteState:
     """Feed it every line and the time; once `evidence` is set the run is over.
 
-    A line that has no end yet (a prompt) may meet expectations, but is never forbidden.
+    A line that has no end yet (a prompt) may meet expectations, but is never forbidden. `written` has the offsets
+    of the applications that were flashed: one of them has to boot first, unless the suite names the application.
     """
 
-    def __init__(self, compiled: CompiledSuite, partitions: Sequence[Partition] = (), timing: Timing | None = None):
+    def __init__(
+        self,
+        compiled: CompiledSuite,
+        partitions: Sequence[Partition] = (),
+        timing: Timing | None = None,
+        written: Collection[int] = (),
+    ) -> None:
         self._compiled = compiled
+        self._written = written
         self._suite = compiled.suite
         self._timing = timing or Timing()
         self._steps = Expectations(compiled.expect)
@@ -42,6 +50,7 @@ class SuiteState:
         self._last_byte: float | None = None
         self._banner_at = 0.0
         self._app_at: float | None = None
+        self._app_spoke = False
         self.evidence: Evidence | None = None
 
     # --- what the reader of the line tells -----------------------------------------------------------------
@@ -150,7 +159,10 @@ class SuiteState:
         )
 
     def _wrong_app(self, *, final: bool) -> Evidence | None:
-        return wrong_app(self._suite.require, self._log.boot, self._log.app_name, final=final)
+        unmet = wrong_app(self._suite.require, self._log.boot, self._log.app_name, final=final)
+        if unmet is None and "app" not in self._suite.require and self.reboots == 0:
+            unmet = not_written(self._written, self._log.boot, self._log.name_of)
+        return unmet
 
     # --- forbidden lines ---------------------------------------------------------------------------------------
 
@@ -191,18 +203,25 @@ class SuiteState:
     # --- expectations ------------------------------------------------------------------------------------------
 
     def _match(self, text: str, at: float) -> bytes:
+        met = len(self.met)
         answer = self._steps.match(text, at)
+        if len(self.met) > met and not is_boot_text(text):
+            self._app_spoke = True
         if self._suite.expect and self._steps.waiting is None:
             self.evidence = self._finished(at)
         return answer
 
     def _finished(self, at: float) -> Evidence | None:
-        """`passed`, or `wrong_app` where a requirement stays unknown; None while something is still to come."""
-        since = self._steps.since if self._suite.expect else self._app_at
+        """`passed`, or `wrong_app` where a requirement stays unknown; None while something is still to come.
+
+        Lines of the ROM and the bootloader come before an application that may still crash, and a step that only
+        sends hears nothing: a suite of nothing else ends as one without steps.
+        """
+        since = self._steps.since if self._app_spoke else self._app_at
         if self._steps.waiting is not None or since is None:
             return None
         settled = at - since >= self._suite.settle
-        if self._suite.expect or settled:
+        if self._app_spoke or settled:
             unmet = self._wrong_app(final=True)
             if unmet is None:
                 return Evidence("passed", {"summary": self._summary()})

@@ -138,6 +138,39 @@ def test_the_run_ends_with_the_last_expectation_and_not_later() -> None:
     assert decided(state)
 
 
+@pytest.mark.parametrize(
+    "expect",
+    [(Expect("rst:0x"),), (Expect("2nd stage"),), (Expect("."),), (Expect(None, send="x"),)],
+    ids=["rom", "bootloader", "anything", "send_only"],
+)
+def test_what_comes_before_the_application_is_no_pass(expect: tuple[Expect, ...]) -> None:
+    """security 23: the application has to start, and stay healthy, where no step heard it."""
+    suite, loader = Suite(expect=expect), (0.2, "I (27) boot: ESP-IDF v5.1.6 2nd stage bootloader")
+    assert run(suite)[0].id == "silence"
+    assert run(suite, (0.1, ROM), loader)[0].id == "no_app"
+    assert run(suite, (0.1, ROM), loader, (0.3, APP), (0.4, "abort() was called at PC 0x1 on core 0"))[0].id == "abort"
+    evidence, state = run(suite, (0.1, ROM), loader, (0.3, APP))
+    assert (evidence.id, len(state.met)) == ("passed", 1)
+
+
+@pytest.mark.parametrize("expect", [(), (Expect("ready"),)], ids=["built_in_rules", "expectation"])
+def test_an_application_that_was_on_the_chip_before_is_no_pass(expect: tuple[Expect, ...]) -> None:
+    """security 23: an otadata of an earlier run chose it; a suite that names the application decides for itself."""
+    partitions = (Partition("factory", "app", "factory", 0x10000, 1 << 20), Partition("b", "app", "ota_0", 0x110000, 1))
+    lines = ((0.1, ROM), (0.2, "I (9) esp_image: segment 0: paddr=00110020 vaddr=3f400020 size=9h map"), (0.3, APP))
+
+    def evidence(written: set[int], **settings: Any) -> Evidence:
+        suite = compile_suite(Suite(expect=expect, **settings))
+        return play(SuiteState(suite, partitions, written=written), (*lines, (0.4, "I (430) app: ready")))
+
+    old = evidence({0x10000})
+    assert old.id == "wrong_app"
+    assert "booted is b (ota_0), which was not flashed, required is factory" in sentence(old)
+    assert evidence({0x10000, 0x110000}).id == "passed"
+    assert evidence(set()).id == "passed", "a plan without an application"
+    assert evidence({0x10000}, require={"app": "b"}).id == "passed"
+
+
 def test_one_line_meets_a_repeated_expectation_once() -> None:
     suite = Suite(expect=(Expect("pong", 3), Expect("pong", 3)))
     evidence, _ = run(suite, (0.1, ROM), (0.2, APP), (0.3, "pong"), (2.9, "alive"), (3.2, "alive"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import tiny_firmware
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hut_ci.errors import BrokenBuild, HutCiError
+from hut_ci.errors import ArtifactError, BrokenBuild, HutCiError
 from hut_ci.firmware import load, otadata
 from hut_ci.firmware.image import read_image
 from hut_ci.firmware.merged import recognise
 from hut_ci.firmware.partitions import SUBTYPES, read_table
 from hut_ci.model import FlashSettings
+from hut_ci.stages.artifact import local_build
 
 ANY_FOLDER = settings(
     max_examples=60,
@@ -207,3 +209,29 @@ def test_links_out_of_the_build_are_not_followed(tmp_path: Path) -> None:
         load(build, tmp_path / "work")
     with pytest.raises(HutCiError, match="not in the build"):
         load(build, tmp_path / "work", FlashSettings(offsets={"tiny.bin": 0x10000}))
+
+
+def test_a_listing_that_is_a_link_out_of_the_build(tmp_path: Path) -> None:
+    """security 10: the refusal of a file's first line would show it."""
+    (tmp_path / "token").write_text("the token of the host\n")
+    build = tmp_path / "build"
+    build.mkdir()
+    (build / "flash_args").symlink_to(tmp_path / "token")
+    with pytest.raises(HutCiError, match="outside of the artifact") as refused:
+        load(build, tmp_path / "work")
+    assert "the token" not in str(refused.value)
+
+
+def test_a_pipe_is_no_build(tmp_path: Path) -> None:
+    """Opening it would wait for a writer for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(HutCiError, match="neither a file nor a folder"):
+        load(tmp_path / "pipe", tmp_path / "work")
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    """security 20, 21: hashing a sparse terabyte takes an hour, and no deadline ends it."""
+    with (tmp_path / "build.zip").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ArtifactError, match="at most"):
+        local_build(tmp_path / "build.zip")
