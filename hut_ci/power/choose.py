@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from hut_ci.credentials import Token
 from hut_ci.errors import PowerError
 from hut_ci.model import Lab, Slot
 from hut_ci.power.command import CommandSwitch
 from hut_ci.power.home_assistant import HomeAssistantSwitch, open_switch
 from hut_ci.power.none import NoSwitch
-from hut_ci.power.token import Token, read_token
+from hut_ci.power.token import read_token
 
 Switch: TypeAlias = HomeAssistantSwitch | CommandSwitch | NoSwitch
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hut_ci.credentials import Token
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 from hut_ci.model import HomeAssistant
-from hut_ci.power.token import Token
 
 if TYPE_CHECKING:
     import requests  # a tenth of a second that most runs do not need: their power stays on

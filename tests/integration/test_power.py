@@ -21,6 +21,7 @@ import pytest
 
 from hut_ci.claims.flock import claim
 from hut_ci.config import load_lab
+from hut_ci.credentials import Token
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 from hut_ci.model import Claim, HomeAssistant, Lab, PowerResult, Slot
@@ -29,7 +30,6 @@ from hut_ci.power.command import CommandSwitch
 from hut_ci.power.find_proof import find_proof
 from hut_ci.power.home_assistant import HomeAssistantSwitch, open_switch
 from hut_ci.power.intent import intent_path, repair, write_intent
-from hut_ci.power.token import Token
 from hut_ci.power.wiring import cycle_for_run, cycle_slot, group_of
 from hut_ci.stages.power_cycle import WINDOWS, Windows
 from hut_ci.stages.slot import Note

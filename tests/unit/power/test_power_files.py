@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from hut_ci.config import load_lab
+from hut_ci.credentials import Token
 from hut_ci.errors import ConfigError, PowerError
 from hut_ci.model import HomeAssistant
 from hut_ci.power.cooldown import SlotCooldown
 from hut_ci.power.lab_proof import with_proof, write_proof
 from hut_ci.power.state_file import read_trusted, state_path, write_durably
-from hut_ci.power.token import Token, read_token
+from hut_ci.power.token import read_token
 
 CANARY = "canary-5f1d0c9a"
 
