@@ -1,0 +1,196 @@
+"""GitHub's own OpenAPI description of its REST API, fetched once and cut to the operations that the fake has."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fakes.github_routes import ROUTES
+from fakes.openapi import Departure
+
+PACKAGE, VERSION = "@octokit/openapi", "23.0.2"
+MEMBER = "package/generated/api.github.com.json"
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+FETCH_SECONDS = 300
+RETRY_SECONDS = 600
+"""How long a failed fetch is not tried again: several test processes ask one after another."""
+
+DEPARTURES = (
+    Departure("*", "response", r"response http status: 401$", "any operation refuses a token that it does not know"),
+    Departure("create_status", "response", r"response http status: 422$", "too long a description, an unknown commit"),
+    Departure(
+        "get_contents",
+        "response",
+        r"mimetype not found: application/vnd\.github\.raw",
+        "the raw media type is described in words only",
+    ),
+)
+"""What the live server does though its description does not say so."""
+
+
+class Description(NamedTuple):
+    document: dict[str, Any] | None
+    reason: str
+    """Why there is none; "" where there is one."""
+
+
+def description(cache: Path = CACHE) -> Description:
+    """The cut description, from `cache` or fetched into it with npm. Raises nothing: without it there is a reason."""
+    try:
+        cache.mkdir(exist_ok=True)
+        with _alone(cache / "github-openapi.lock"):
+            return _cached(cache) or _fetch(cache)
+    except (OSError, ValueError, KeyError, tarfile.TarError, subprocess.SubprocessError) as error:
+        return Description(None, f"GitHub's API description could not be read: {error}")
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _cut_file(cache: Path) -> Path:
+    """Named for what is in it, so that another operation makes another cut."""
+    wanted = hashlib.sha256(repr(sorted(_wanted())).encode()).hexdigest()[:12]
+    return cache / f"github-openapi-{VERSION}-{wanted}.json"
+
+
+def _failure_file(cache: Path) -> Path:
+    return cache / f"github-openapi-{VERSION}.failed"
+
+
+def _cached(cache: Path) -> Description | None:
+    kept, failed = _cut_file(cache), _failure_file(cache)
+    if kept.exists():
+        return Description(corrected(json.loads(kept.read_bytes())), "")
+    if failed.exists() and time.time() - failed.stat().st_mtime < RETRY_SECONDS:
+        return Description(None, failed.read_text())
+    return None
+
+
+def _fetch(cache: Path) -> Description:
+    with tempfile.TemporaryDirectory(dir=cache, prefix="github-openapi-") as folder:
+        reason = _pack(Path(folder), cache / "npm")
+        if reason:
+            _failure_file(cache).write_text(reason)
+            return Description(None, reason)
+        archive = next(Path(folder).glob("*.tgz"))
+        document = cut(_member(archive), _wanted())
+        whole = Path(folder) / "cut.json"
+        whole.write_text(json.dumps(document))
+        whole.replace(_cut_file(cache))
+    return Description(corrected(document), "")
+
+
+def _pack(folder: Path, npm_cache: Path) -> str:
+    """Have npm put the package into a folder; why it could not, or ""."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return f"npm is not installed, which fetches GitHub's API description ({PACKAGE})"
+    quick = ("--fetch-retries=0", "--fetch-timeout=60000", "--no-update-notifier", "--ignore-scripts")
+    argv = [npm, "pack", f"{PACKAGE}@{VERSION}", *quick, f"--cache={npm_cache}"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr.strip().splitlines() or ["nothing"])[0]
+    return f"npm could not fetch GitHub's API description ({PACKAGE}@{VERSION}): {said}"
+
+
+def _member(archive: Path) -> dict[str, Any]:
+    with tarfile.open(archive) as package:
+        file = package.extractfile(MEMBER)
+        if file is None:
+            raise ValueError(f"{MEMBER} is no file")
+        document: dict[str, Any] = json.load(file)
+    return document
+
+
+def corrected(node: Any) -> Any:
+    """A document without two faults that no answer could satisfy.
+
+    A nullable enumeration has to list null (the Schema Object of OpenAPI 3.0.3), which some of GitHub's do not. And a
+    list has no property for a discriminator to look at, as that of a folder's contents wants to.
+    """
+    if isinstance(node, list):
+        return [corrected(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    document = {name: corrected(part) for name, part in node.items()}
+    if document.get("nullable") is True and isinstance(document.get("enum"), list) and None not in document["enum"]:
+        document["enum"] = [*document["enum"], None]
+    if "array" in (document.get("discriminator") or {}).get("mapping", {}):
+        del document["discriminator"]
+    return document
+
+
+# --- cutting ------------------------------------------------------------------------------------------------
+
+
+def _wanted() -> set[tuple[str, str]]:
+    return {(route.method.lower(), shape(route.described or route.template)) for route in ROUTES}
+
+
+def shape(path: str) -> str:
+    """A path template without the names of its parameters."""
+    return re.sub(r"\{\w+\}", "{}", path)
+
+
+def cut(document: dict[str, Any], wanted: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The operations that are wanted and what they refer to. Raises KeyError for one that is not described."""
+    left = set(wanted)
+    paths: dict[str, Any] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if (method, shape(path)) in left:
+                paths.setdefault(path, {})[method] = _plain(operation)
+                left.discard((method, shape(path)))
+    if left:
+        raise KeyError(f"not described: {sorted(left)}")
+    return {"openapi": document["openapi"], "info": document["info"], "paths": paths} | _components(document, paths)
+
+
+def _plain(node: Any) -> Any:
+    """Without examples and extensions, which nothing is checked against."""
+    if isinstance(node, dict):
+        return {
+            name: _plain(part)
+            for name, part in node.items()
+            if not (name == "examples" and isinstance(part, dict)) and not name.startswith("x-")
+        }
+    return [_plain(part) for part in node] if isinstance(node, list) else node
+
+
+def _components(document: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
+    """Every component that the paths refer to, directly or not."""
+    kept: dict[str, dict[str, Any]] = {}
+    queue = list(_references(paths))
+    while queue:
+        _, _, kind, name = queue.pop().split("/")
+        if name not in kept.setdefault(kind, {}):
+            kept[kind][name] = _plain(document["components"][kind][name])
+            queue += _references(kept[kind][name])
+    return {"components": kept}
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for part in node.values():
+            yield from _references(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from _references(part)
