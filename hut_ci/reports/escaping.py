@@ -28,7 +28,10 @@ _NOT_XML = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Only what can be markup where it stands, so that a summary stays readable as plain text: an underscore
 # inside a word, a dot inside a line and a bracket after nothing are none (CommonMark 0.31, GFM).
 _MARKDOWN = re.compile(r"([\\`*\[\]|~$])|((?<![^\W_])_|_(?![^\W_]))")
-_LINE_START = re.compile(r"^([-+=#:](?=[\s=:-])|\d{1,9}(?=[.)](?:\s|$)))")
+_LINE_START = re.compile(r"^([-+=#:](?=[\s=:-])|/|\d{1,9}(?=[.)](?:\s|$)))")
+# GitLab obeys a line of a note that starts with a slash (docs: "Quick actions"). Its reader takes a code block to end
+# at the first line of three backticks, however long the fence is, so a block is no protection.
+_QUICK_ACTION = re.compile(r"^(\s*)/", re.MULTILINE)
 # Forges link, notify and draw emoji after the Markdown is rendered, so a backslash does not stop them: `@name`,
 # `#1`, `!1`, `~label`, `%milestone`, `^alert`, `$snippet`, `&1`, `://`, `www.`, `gh-1` and `:smile:` are broken up.
 _REFERENCE = re.compile(
@@ -84,6 +87,7 @@ def markdown_code(text: str) -> str:
 def markdown_block(lines: Iterable[str], *, width: int = 240) -> str:
     """A fenced block of plain lines, none longer than `width`; its fence is longer than any run of backticks in it."""
     content = "\n".join(cut(plain_lines(line).replace("\n", " "), width) for line in lines)
+    content = _QUICK_ACTION.sub(rf"\1{WORD_JOINER}/", content)
     fence = _fence(content, 3)
     return f"{fence}text\n{content}\n{fence}"
 

@@ -141,3 +141,11 @@ def is_command(line: str) -> bool:
         or re.search(r"section_(start|end):", line)
         or "\x1b" in line
     )
+
+
+def test_no_line_commands_gitlab() -> None:
+    """security 13: GitLab obeys a note's line that starts with a slash, and takes a code block to end at ```."""
+    lines = ["```", "/close", "  /merge", "a /path stays", "/label ~x"]
+    text = f"{escaping.markdown_text('/close')}\n\n{escaping.markdown_block(lines)}"
+    assert not [line for line in text.split("\n") if line.lstrip().startswith("/")]
+    assert "a /path stays" in text
