@@ -80,6 +80,10 @@ class ArtifactError(HutCiError):
     evidence_default = "no_artifact"
 
 
+class BuildRunning(ArtifactError):
+    """The build of the commit has not ended: waiting helps."""
+
+
 class HostileArchive(ArtifactError):
     """An archive that is refused instead of being sanitised."""
 
@@ -115,6 +119,10 @@ class PowerError(HutCiError):
 class PublishError(HutCiError):
     exit_code = 8
     evidence_default = "publish_failed"
+
+
+class ForgeUnavailable(PublishError):
+    """The forge is down, unreachable or rate-limited: the same may succeed later."""
 
 
 class Refused(HutCiError):

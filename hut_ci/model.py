@@ -100,6 +100,7 @@ class Lab:
     home_assistant: HomeAssistant | None = None
     redact: tuple[str, ...] = ()
     log_limit: int = 8 << 20
+    cache_limit: int = 2 << 30
     max_run_seconds: float = 1800.0
 
     def slot(self, slot_id: str) -> Slot | None:
@@ -121,12 +122,17 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactSelector:
-    """Which build product to take: by `workflow` (GitHub) or `job` (GitLab) and a `name` pattern."""
+    """Which build product to take: by `workflow` (GitHub), `job` (the one that made it) and a `name` pattern.
+
+    `events` are GitHub's events or GitLab's pipeline sources that a build may come from, the best first; empty
+    means the usual ones.
+    """
 
     workflow: str | None = None
     job: str | None = None
     name: str | None = None
     path: str | None = None
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +276,11 @@ class FlashPlan:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Where the firmware came from; `source` is `upstream_artifact`, `rebuild` or `local`."""
+    """Where the firmware came from; `source` is `upstream_artifact`, `rebuild` or `local`.
+
+    `built_sha` is what the build had checked out: `commit_sha` itself, a pull request's merge commit, or None where
+    the forge does not tell. `event` and `attempt` are the build run's. `cached` says that nothing was downloaded.
+    """
 
     source: str
     name: str
@@ -282,6 +292,113 @@ class Artifact:
     commit_sha: str | None = None
     built_sha: str | None = None
     run_url: str | None = None
+    event: str | None = None
+    attempt: int | None = None
+    size: int | None = None
+    cached: bool = False
+    notes: tuple[str, ...] = ()
+
+
+# --- builds on a forge -----------------------------------------------------------------------------------
+
+
+class BuildState(StrEnum):
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    AWAITING_APPROVAL = "awaiting approval"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRun:
+    """One workflow run (GitHub) or pipeline (GitLab), as it is now.
+
+    `head_sha` is the commit that the forge files it under, `built_sha` what was checked out if that is known.
+    `repository` and `head_repository` are the forge's own ids: they differ for a fork. `started_utc` is the start
+    of the latest attempt.
+    """
+
+    id: str
+    head_sha: str
+    event: str
+    state: BuildState
+    repository: str
+    head_repository: str
+    workflow: str = ""
+    attempt: int = 1
+    branch: str | None = None
+    url: str | None = None
+    started_utc: str | None = None
+    built_sha: str | None = None
+    head_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """One job of a run's latest attempt; `ended_utc` is None while it runs."""
+
+    id: str
+    name: str
+    state: BuildState
+    started_utc: str | None = None
+    ended_utc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProduct:
+    """One artifact of a run: `digest` is `sha256:…` or None, `size` in bytes; `job` made it, where the forge tells."""
+
+    id: str
+    name: str
+    size: int
+    digest: str | None = None
+    expired: bool = False
+    created_utc: str | None = None
+    job: BuildJob | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A pull or merge request: its head now, and the branch that it goes into."""
+
+    number: int
+    head_sha: str
+    base_ref: str
+    open: bool = True
+
+
+# --- the request -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One variant on one slot; `context` is where its status stands, an informational one has no say in the whole."""
+
+    slot: str
+    context: str
+    variant: str | None = None
+    label: str | None = None
+    informational: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """hut.request.v1: what the lab is asked, and where its answer goes. `not_after` is an instant."""
+
+    commit_sha: str
+    pairs: tuple[Pair, ...]
+    not_after: str
+    repository: str | None = None
+    builds: str | None = None
+    publish: tuple[str, ...] = ()
+    pull_request: int | None = None
+    run_id: str | None = None
+    run_url: str | None = None
+    aggregate: str | None = "hardware"
+    forks_allowed: bool = False
+    skip_tested: bool = False
 
 
 # --- claim, evidence, attempts ---------------------------------------------------------------------------
@@ -470,5 +587,6 @@ class Report:
     power_cycles: int = 0
     logs: Mapping[str, str] = field(default_factory=dict)
     project_digest: str | None = None
+    project_changed: bool = False
     notes: tuple[str, ...] = ()
     partial: bool = False

@@ -49,4 +49,16 @@ def parse_offset(text: str | int) -> int:
 
 def utc_now() -> str:
     """This instant, to the millisecond, as every document of ours writes it: `2026-02-12T15:30:10.123Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _written(datetime.now(UTC))
+
+
+def utc_text(text: str) -> str:
+    """Another's ISO 8601 instant, with its offset, in the spelling of `utc_now`. Raises ValueError."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"an instant without its offset: {text!r}")
+    return _written(instant.astimezone(UTC))
+
+
+def _written(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

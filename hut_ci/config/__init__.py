@@ -13,6 +13,7 @@ from hut_ci.config.load import (
     lab_to_write,
     load_lab,
     load_project,
+    project_from_bytes,
     user_lab,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "load_lab",
     "load_project",
     "new_lab",
+    "project_from_bytes",
     "slot_entry",
     "user_lab",
 ]

@@ -29,6 +29,7 @@ def build(document: Document, default_state_dir: Path) -> Lab:
         home_assistant=_home_assistant(data["home_assistant"], folder) if "home_assistant" in data else None,
         redact=tuple(data.get("redact", ())),
         log_limit=parse_size(data.get("log_limit", _default("log_limit"))),
+        cache_limit=parse_size(data.get("cache_limit", _default("cache_limit"))),
         max_run_seconds=float(data.get("max_run", _default("max_run_seconds"))),
     )
 

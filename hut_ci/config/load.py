@@ -102,7 +102,15 @@ def load_project(path: Path | None) -> Project:
     """
     if path is None:
         return Project()
-    document = read_document(path, follow_links=False)
+    return project_from(read_document(path, follow_links=False))
+
+
+def project_from_bytes(data: bytes, name: str) -> Project:
+    """The project of a hut.yml that came through a forge; `name` stands for it in messages. Raises ConfigError."""
+    return project_from(parse_document(data, Path(name)))
+
+
+def project_from(document: Document) -> Project:
     if isinstance(document.data, Mapping) and project_file.suite_is_empty(document.data):
         raise project_file.empty_suite(document)
     problems = contracts.check(document.data, "hut.project.v1")

@@ -100,6 +100,7 @@ def _selector(value: str | Values | None, default: ArtifactSelector) -> Artifact
         job=values.get("job", default.job),
         name=values.get("name", default.name),
         path=values.get("path", default.path),
+        events=tuple(values.get("events", default.events)),
     )
 
 

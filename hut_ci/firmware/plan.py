@@ -30,8 +30,15 @@ HUT_YML = Path("hut.yml")
 DEFAULTS = FlashSettings()
 
 
-def load(path: Path, workdir: Path, settings: FlashSettings = DEFAULTS, *, chip: str | None = None) -> FlashPlan:
-    """A folder, an archive or a single file as a checked plan.
+def load(
+    path: Path,
+    workdir: Path,
+    settings: FlashSettings = DEFAULTS,
+    *,
+    chip: str | None = None,
+    inside: str | None = None,
+) -> FlashPlan:
+    """A folder, an archive or a single file as a checked plan; `inside` is the folder in it that holds the build.
 
     `workdir` takes what has to be unpacked, split or made; it has to outlive the plan. `chip` chooses among the
     builds of a manifest and stands in where no file says it. Raises NotFlashable, BrokenBuild, ConfigError,
@@ -51,6 +58,8 @@ def load(path: Path, workdir: Path, settings: FlashSettings = DEFAULTS, *, chip:
         )
     try:
         root = archive.extract(path, workdir / "unpacked") if path.is_file() and archive.is_archive(path) else path
+        if inside is not None:
+            root = _folder_inside(root, inside)
         listing = read_listing(root, workdir, settings, chip)
         return assemble(listing, workdir, settings, chip)
     except OSError as error:
@@ -59,6 +68,17 @@ def load(path: Path, workdir: Path, settings: FlashSettings = DEFAULTS, *, chip:
             why="A permission is missing, or a file vanished while it was read.",
             todo="Check the owner and mode of the files and the room on the disk.",
         ) from error
+
+
+def _folder_inside(root: Path, inside: str) -> Path:
+    folder = root / inside
+    if folder.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+        return folder
+    raise NotFlashable(
+        f"the artifact has no folder {inside}",
+        why="`artifact.path` of hut.yml names another folder than the build job uploads.",
+        todo="Correct it, or leave it out: the folder that holds the build is found by itself.",
+    )
 
 
 def read_listing(root: Path, workdir: Path, settings: FlashSettings, chip: str | None = None) -> Listing:

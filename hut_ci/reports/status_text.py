@@ -27,11 +27,13 @@ def full_status(document: Mapping[str, Any]) -> str:
         return plain(f"{status}: {document.get('human_summary') or 'the report says nothing more'}")
     verdict = hardware["verdict"]
     sentence = plain(str(verdict["sentence"]))
+    # First, because a forge's limit cuts the end: what decided is not what this pull request proposes.
+    base = "by the base's hut.yml, " if hardware.get("project_changed") else ""
     if verdict["name"] == "pass":
         marks = "; ".join(pass_marks(verdict, hardware["recovery_events"]))
-        head = f"pass ({marks})" if marks else "pass"
+        head = f"{base}pass ({marks})" if marks else f"{base}pass"
         return f"{head}: {sentence}" if sentence else head
-    return sentence or f"{kind(verdict)}: {plain(str(verdict['evidence']['id']))}, and no sentence about it"
+    return base + (sentence or f"{kind(verdict)}: {plain(str(verdict['evidence']['id']))}, and no sentence about it")
 
 
 def kind(verdict: Mapping[str, Any]) -> str:
