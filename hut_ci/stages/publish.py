@@ -16,6 +16,7 @@ from hut_ci.stages.verdict import sentence
 
 CONTEXT = "hardware / {slot}"
 ERROR = {"name": "error"}
+ALREADY = "already_passed"
 
 
 class StatusSink(Protocol):
@@ -42,12 +43,51 @@ class Status:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The status of one context as a forge shows it."""
+
+    context: str
+    state: str
+    description: str
+    target_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A remark beside a line of a file, in a check run."""
+
+    path: str
+    line: int
+    title: str
+    message: str
+
+
+def due(text: str, not_after: str | None, limit: int) -> str:
+    """The text of a pending status, with the instant after which nobody will answer any more (see sweep.py)."""
+    if not_after is None:
+        return cut(plain(text), limit)
+    tail = f", {DUE} {not_after}"
+    return cut(plain(text), limit - len(tail)) + tail
+
+
+DUE = "answer by"
+
+
 def announce(
-    forge: StatusSink, sha: str, slot: str, text: str, *, context: str = CONTEXT, target_url: str | None = None
+    forge: StatusSink,
+    sha: str,
+    slot: str,
+    text: str,
+    *,
+    context: str = CONTEXT,
+    target_url: str | None = None,
+    not_after: str | None = None,
 ) -> Status:
-    """Post `pending` for a run that begins; `text` says what it waits for."""
+    """Post `pending` for a run that begins; `text` says what it waits for, `not_after` (an instant) for how long."""
     state = states.table()[states.RUNNING].of(forge.vocabulary)
-    return _post(forge, Status(full_sha(sha), context.replace("{slot}", slot), state, plain(text)), target_url)
+    words = due(text, not_after, forge.description_limit)
+    return _post(forge, Status(full_sha(sha), context.replace("{slot}", slot), state, words), target_url)
 
 
 def publish(
@@ -58,14 +98,15 @@ def publish(
     slot: str | None = None,
     context: str = CONTEXT,
     target_url: str | None = None,
+    allow_already: bool = True,
 ) -> Status:
     """Post the final state of a report `document`, or `error` for one that is missing, invalid or another's.
 
     `sha` and `slot` are the request's: with them the document has no say in where the status goes, and one
     about another commit or slot is not believed. Without them (one process did it all) the document's own
-    count. Raises UsageError without a full commit id.
+    count. `allow_already` takes a pass that only recalls an earlier one. Raises UsageError without a full commit id.
     """
-    refused = _refusal(document, sha, slot)
+    refused = refusal(document, sha, slot, allow_already=allow_already)
     hardware: Mapping[str, Any] = document["hardware"] if refused is None and isinstance(document, Mapping) else {}
     where = full_sha(sha if sha is not None else hardware.get("commit_sha"))
     place = slot if slot is not None else hardware.get("slot") or "no slot"
@@ -78,7 +119,7 @@ def publish(
     return _post(forge, Status(where, context.replace("{slot}", place), row.of(forge.vocabulary), text), target_url)
 
 
-def _refusal(document: object, sha: str | None, slot: str | None) -> str | None:
+def refusal(document: object, sha: str | None, slot: str | None, *, allow_already: bool = True) -> str | None:
     """Why `document` is not the report that a final state may be taken from; None if it is."""
     if not isinstance(document, Mapping):
         return "there is no report"
@@ -91,6 +132,8 @@ def _refusal(document: object, sha: str | None, slot: str | None) -> str | None:
         return "the report is about another commit"
     if slot is not None and hardware["slot"] != slot:
         return "the report is about another slot"
+    if hardware["verdict"]["evidence"]["id"] == ALREADY and not allow_already:
+        return "the report recalls an earlier pass, and the request asked for a new one"
     return _contradiction(document, hardware)
 
 
@@ -101,7 +144,7 @@ def _contradiction(document: Mapping[str, Any], hardware: Mapping[str, Any]) -> 
     agrees = document["status"] == row.ws2 and document["exit_code"] == verdict["exit_code"]
     if not agrees:
         return "the report contradicts itself"
-    if verdict["name"] == "pass" and not _watched_a_pass(hardware["attempts"]):
+    if verdict["name"] == "pass" and verdict["evidence"]["id"] != ALREADY and not _watched_a_pass(hardware["attempts"]):
         return "the report claims a pass without a passed attempt"
     return None
 

@@ -1,0 +1,101 @@
+"""GitLab's JSON → values of the model; pure. A field that is missing or of another type raises KeyError or TypeError.
+
+Field names: GitLab's REST API documentation, pages "Pipelines", "Jobs", "Merge requests".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from hut_ci.model import BuildJob, BuildProduct, BuildRun, BuildState, PullRequest
+from hut_ci.units import utc_text
+
+Json = Mapping[str, Any]
+
+STATES = {
+    "success": BuildState.SUCCESS,
+    "failed": BuildState.FAILED,
+    "canceled": BuildState.CANCELLED,
+    "canceling": BuildState.CANCELLED,
+    "skipped": BuildState.SKIPPED,
+    "manual": BuildState.AWAITING_APPROVAL,
+    **dict.fromkeys(
+        ("created", "waiting_for_resource", "waiting_for_callback", "preparing", "pending", "running", "scheduled"),
+        BuildState.RUNNING,
+    ),
+}
+MERGE_REF = re.compile(r"refs/merge-requests/(\d{1,10})/(head|merge)")
+
+
+def build_run(data: Json) -> BuildRun:
+    """A pipeline; its `repository` is the project, and so is `head_repository` until the merge request says more."""
+    project = str(number(data["project_id"]))
+    return BuildRun(
+        id=str(number(data["id"])),
+        head_sha=text(data["sha"]),
+        event=text(data["source"]),
+        state=STATES.get(text(data["status"]), BuildState.FAILED),
+        repository=project,
+        head_repository=project,
+        head_name=f"project {project}",
+        branch=data.get("ref"),
+        url=data.get("web_url"),
+        started_utc=utc_text(data["created_at"]),
+        built_sha=text(data["sha"]),
+    )
+
+
+def merge_request_of(data: Json) -> int | None:
+    """The number of the merge request that a pipeline ran for."""
+    found = MERGE_REF.fullmatch(str(data.get("ref")))
+    return int(found[1]) if found and data.get("source") == "merge_request_event" else None
+
+
+def build_job(data: Json) -> BuildJob:
+    return BuildJob(
+        id=str(number(data["id"])),
+        name=text(data["name"]),
+        state=STATES.get(text(data["status"]), BuildState.FAILED),
+        started_utc=utc_text(data["started_at"]) if data.get("started_at") else None,
+        ended_utc=utc_text(data["finished_at"]) if data.get("finished_at") else None,
+    )
+
+
+def build_product(data: Json, now: datetime) -> BuildProduct | None:
+    """What a job uploaded, named like its archive, or like the job where the archive has the default name.
+
+    A job whose artifacts have expired keeps nothing but the time of that. None: it uploaded nothing.
+    """
+    job = build_job(data)
+    archive, until = data.get("artifacts_file"), data.get("artifacts_expire_at")
+    if archive:
+        stem = text(archive["filename"]).removesuffix(".zip")
+        name = job.name if stem == "artifacts" else stem
+        return BuildProduct(job.id, name, number(archive["size"]), created_utc=job.ended_utc, job=job)
+    if until and datetime.fromisoformat(until).astimezone(UTC) < now:
+        return BuildProduct(job.id, job.name, 0, expired=True, job=job)
+    return None
+
+
+def pull_request(data: Json) -> PullRequest:
+    return PullRequest(
+        number=number(data["iid"]),
+        head_sha=text(data["sha"]),
+        base_ref=text(data["target_branch"]),
+        open=text(data["state"]) == "opened",
+    )
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, not {type(value).__name__}")
+    return value
+
+
+def number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a number was expected, not {type(value).__name__}")
+    return value

@@ -1,0 +1,37 @@
+"""The rights of a token, as it tells them of itself: its scopes, and its user's role in the project."""
+
+from __future__ import annotations
+
+from hut_ci.errors import ConfigError
+from hut_ci.forges.gitlab import answers
+from hut_ci.forges.gitlab.api import GitLabApi
+from hut_ci.forges.rights import Right
+
+REPORTER, DEVELOPER = 20, 30  # access levels (docs: "Members API")
+
+
+def rights(api: GitLabApi) -> list[Right]:
+    """What `hut-ci run` and `hut-ci report` need. Raises ConfigError where GitLab does not know token or project."""
+    with api.asking(ConfigError, "look at the token", "the scope `api` or `read_api`"):
+        token = api.get("/personal_access_tokens/self")
+        scopes = {answers.text(scope) for scope in token["scopes"]}
+        user = answers.number(token["user_id"])
+        level = answers.number(api.get(f"members/all/{user}")["access_level"])
+    until = token.get("expires_at")
+    return [
+        Right("the token is active", f"everything{f' (until {until})' if until else ''}", bool(token["active"])),
+        Right(
+            "scope api or read_api",
+            "finding and downloading artifacts, reading hut.yml",
+            bool(scopes & {"api", "read_api"}),
+            remedy="make a project access token with the scope `api`",
+        ),
+        Right(
+            "scope api",
+            "commit statuses, notes on merge requests",
+            "api" in scopes,
+            remedy="make a project access token with the scope `api`",
+        ),
+        Right("role Reporter", "reading builds", level >= REPORTER, remedy="raise the token's role in the project"),
+        Right("role Developer", "commit statuses", level >= DEVELOPER, remedy="raise the token's role in the project"),
+    ]

@@ -1,0 +1,46 @@
+"""One comment on a pull request, found again by its marker and changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+MARKER = "<!-- hut-ci: hardware -->"
+When = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    id: str
+    body: str
+
+
+class Conversation(Protocol):
+    """A forge, as far as comments are concerned. Every method raises PublishError where it refuses."""
+
+    @property
+    def limit(self) -> int: ...
+    def own_comments(self, number: int, marker: str) -> Sequence[Comment]: ...
+    def add_comment(self, number: int, body: str) -> None: ...
+    def edit_comment(self, number: int, comment_id: str, body: str) -> None: ...
+
+
+def upsert(conversation: Conversation, number: int, text: str, *, failed: bool, when: When) -> bool:
+    """Say `text` on pull request `number`; whether something was written.
+
+    `auto` begins a comment for a failure only, but brings one that stands there up to date whatever happened.
+    """
+    if when == "never":
+        return False
+    body = f"{MARKER}\n{text}"
+    own = conversation.own_comments(number, MARKER)
+    if own:
+        if own[0].body.strip() != body.strip():
+            conversation.edit_comment(number, own[0].id, body)
+            return True
+        return False
+    if failed or when == "always":
+        conversation.add_comment(number, body)
+        return True
+    return False
