@@ -71,7 +71,11 @@ class Record:
     def enter(self, name: str) -> None:
         """From here on, a run that is killed was killed during `name`."""
         self.stage_now = name
-        self.save(self.report(Evidence("killed", {"stage": name}), partial=True), name)
+        self.save(self.so_far(), name)
+
+    def so_far(self) -> Report:
+        """The report that stands if the run is killed now."""
+        return self.report(Evidence("killed", {"stage": self.stage_now}), partial=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[list[Evidence]]:

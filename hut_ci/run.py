@@ -6,15 +6,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from hut_ci import config, firmware
+from hut_ci import firmware
 from hut_ci.attempt import Bench, PowerCycle, attempt, restore, retry, take_step
 from hut_ci.cancellation import cancellation
 from hut_ci.deadline import Deadline
-from hut_ci.errors import Cancelled, HutCiError
+from hut_ci.errors import Cancelled, HutCiError, SlotError, UsageError
 from hut_ci.model import (
     Artifact,
+    ArtifactSelector,
     Claim,
     Evidence,
     FlashPlan,
@@ -30,8 +32,11 @@ from hut_ci.model import (
 from hut_ci.record import Event, Record, evidence_of
 from hut_ci.stages import artifact as artifact_stage
 from hut_ci.stages import slot as slot_stage
+from hut_ci.stages.build_choice import Wanted
+from hut_ci.stages.project_source import Found
 from hut_ci.stages.recover import next_step
 from hut_ci.stages.report import partial
+from hut_ci.stages.tested import Tested, tested_key
 from hut_ci.stages.variant import choose_variant
 from hut_ci.stages.verdict import table
 from hut_ci.units import utc_now
@@ -42,7 +47,8 @@ class Order:
     """What one run is asked; every path is absolute, times are seconds.
 
     `build` is None when the artifact of `commit_sha` comes from a forge. `slot` is an id, a label, a chip or
-    a tag. `wait` bounds the queue for a slot, `limit` the whole run.
+    a tag. `wait` bounds the queue for a slot, `limit` the whole run; after the instant `not_after` nobody waits for
+    the answer any more. `run_id` names the build's run, `allow_fork` and `skip_tested` were asked for explicitly.
     """
 
     lab: Lab
@@ -57,23 +63,34 @@ class Order:
     run_url: str | None
     wait: float
     limit: float
+    pull_request: int | None = None
+    run_id: str | None = None
+    allow_fork: bool = False
+    skip_tested: bool = False
+    not_after: str | None = None
+
+
+Find = Callable[[Wanted, Path, Deadline, Callable[[str, float | None], None]], Artifact]
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The collaborators that a run is handed: who claims, who switches power, where builds are, who listens.
 
-    `checkpoint` keeps what would be known of a run killed in the named stage, `write` the final report;
-    `publish` tells the forge, once at the start with a partial report and once at the end.
+    `project` reads hut.yml, from the disk or through a forge; `find` fetches the artifact of a commit into a folder.
+    `checkpoint` keeps what would be known of a run killed in the named stage, `write` the final report. `announce`
+    tells the forge what the run waits for, `deliver` how it ended.
     """
 
     claims: slot_stage.Claims
     power: Callable[[Lab, Slot, Claim], PowerCycle | None]
-    builds: artifact_stage.Builds | None
+    project: Callable[[], Found]
+    find: Find | None
     on_event: Callable[[Event], None]
     checkpoint: Callable[[Report, str], object]
     write: Callable[[Report], object]
-    publish: Callable[[Report], None]
+    announce: Callable[[Report, str], None]
+    deliver: Callable[[Report], None]
 
 
 def run(order: Order, tools: Tools) -> Report:
@@ -89,7 +106,7 @@ def run(order: Order, tools: Tools) -> Report:
         try:
             tools.write(report)
         finally:
-            tools.publish(report)  # a report that cannot be written must not leave the commit pending
+            tools.deliver(report)  # a report that cannot be written must not leave the commit pending
     return report
 
 
@@ -108,16 +125,42 @@ def _evidence(order: Order, tools: Tools, record: Record) -> Evidence:
 
 def _path(order: Order, tools: Tools, record: Record) -> Evidence:
     deadline = Deadline(order.limit)
+    _refuse_late(order)
     with record.stage("artifact"):
-        project, variant = _project(order)
-        artifact, plan = _firmware(order, tools, project, variant)
-        record.know(variant=variant.name, artifact=artifact, plan=plan, project_digest=project.digest)
+        if order.slot and order.lab.slot(order.slot):
+            tools.announce(record.so_far(), "waiting for a board")
+        found = tools.project()
+        project, variant = found.project, choose_variant(found.project, order.variant)
+        artifact, plan = _firmware(order, tools, found, variant, record, deadline)
+        record.know(variant=variant.name, artifact=artifact, plan=plan, built_sha=artifact.built_sha)
+        record.know(project_digest=project.digest, project_changed=found.changed)
+        record.know(notes=(*found.notes, *artifact.notes))
         slots = slot_stage.candidates(order.lab, order.slot, plan, variant.needs)
     with ExitStack() as claimed:
         with record.stage("slot"):
             bench = claimed.enter_context(_bench(order, tools, record, slots, deadline))
-        tools.publish(record.report(Evidence("killed", {"stage": "flash"}), partial=True))
-        return _attempts(bench, record, plan, project)
+            _refuse_late(order)
+        tested = _tested(order, bench, plan, project)
+        if order.skip_tested and tested and (when := tested.passed_at()):
+            return Evidence("already_passed", {"when": when})
+        tools.announce(record.so_far(), "flashing and testing")
+        evidence = _attempts(bench, record, plan, project)
+        if tested and evidence.id == "passed" and not record.firmware_failures:
+            tested.remember()
+        return evidence
+
+
+def _refuse_late(order: Order) -> None:
+    """Raise SlotError where nobody waits for the answer any more."""
+    if order.not_after is not None and datetime.fromisoformat(order.not_after) < datetime.now(UTC):
+        raise SlotError(f"the request was over at {order.not_after}", evidence="too_late")
+
+
+def _tested(order: Order, bench: Bench, plan: FlashPlan, project: Project) -> Tested | None:
+    """The note that this has passed here; a build of no known commit leaves none."""
+    if order.commit_sha is None:
+        return None
+    return Tested(order.lab.state_dir / "tested", tested_key(order.commit_sha, bench.slot, plan, project))
 
 
 def _attempts(bench: Bench, record: Record, plan: FlashPlan, project: Project) -> Evidence:
@@ -173,18 +216,30 @@ def _bench(order: Order, tools: Tools, record: Record, slots: tuple[Slot, ...], 
         yield Bench(order.lab, slot, claim, order.work, deadline, tools.power(order.lab, slot, claim))
 
 
-def _project(order: Order) -> tuple[Project, Variant]:
-    project = config.load_project(order.hut)
-    return project, choose_variant(project, order.variant)
-
-
-def _firmware(order: Order, tools: Tools, project: Project, variant: Variant) -> tuple[Artifact, FlashPlan]:
+def _firmware(
+    order: Order, tools: Tools, found: Found, variant: Variant, record: Record, deadline: Deadline
+) -> tuple[Artifact, FlashPlan]:
+    selector = variant.artifact or found.project.artifact
     if order.build is not None:
         artifact = artifact_stage.local_build(order.build, order.commit_sha)
     else:
-        artifact = artifact_stage.from_forge(tools.builds, order.commit_sha, variant.name)
-    plan = firmware.load(artifact.path, order.work / "firmware", project.flash, chip=variant.needs.chip)
+        artifact = _from_forge(order, tools, selector, variant, record, deadline)
+        artifact_stage.refuse_own_judge(artifact, read_from_commit=found.of_commit)
+    chip, settings = variant.needs.chip, found.project.flash
+    plan = firmware.load(artifact.path, order.work / "firmware", settings, chip=chip, inside=selector.path)
     return artifact_stage.of_plan(artifact, plan), plan
+
+
+def _from_forge(
+    order: Order, tools: Tools, selector: ArtifactSelector, variant: Variant, record: Record, deadline: Deadline
+) -> Artifact:
+    if tools.find is None or order.commit_sha is None:
+        raise UsageError(
+            "neither a build nor a commit to fetch one for was given",
+            todo="`hut-ci run build/`, or `hut-ci run --commit $(git rev-parse HEAD) --forge github:OWNER/NAME`",
+        )
+    wanted = Wanted(order.commit_sha, selector, variant.name, allow_fork=order.allow_fork, run_id=order.run_id)
+    return tools.find(wanted, order.work, deadline, record.say)
 
 
 def new_report(order: Order) -> Report:

@@ -19,7 +19,8 @@ COMMANDS = {
     "firmware": ("firmware", "Look at a build: what would be written where."),
     "learn": ("learn", "Boot a build three times and propose what to expect of it."),
     "power": ("power", "Switch or test a slot's power (claims the slot first)."),
-    "report": ("report", "Validate and convert the report of a run."),
+    "report": ("report", "Validate, convert and publish the report of a run."),
+    "doctor": ("doctor", "Test what a lab or a CI job needs, changing nothing."),
     "virtual-lab": ("virtual_lab", "Keep virtual boards running to try builds and lab failures on."),
 }
 

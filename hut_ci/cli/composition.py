@@ -15,14 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hut_ci.deadline import Deadline
+
 LAB_HELP = "Lab file. [default: $HUT_CI_LAB, /etc/hut-ci/lab.yml, ~/.config/hut-ci/lab.yml]"
 
 if TYPE_CHECKING:
-    from hut_ci.forges.local import LocalForge
+    from hut_ci.cli.delivery import Delivery
+    from hut_ci.cli.forges import Forges
     from hut_ci.model import Lab, Report
     from hut_ci.record import Event
     from hut_ci.reports.redaction import Redactor
-    from hut_ci.run import Order, Tools
+    from hut_ci.run import Find, Order, Tools
+    from hut_ci.stages.project_source import Found
+
+ASKING_SECONDS = 120.0
+"""For the few requests that read hut.yml."""
+WAIT_BUILD = 900.0
 
 LEFT_BEHIND_AFTER = 3 * 86400.0
 """Seconds without a new file after which nobody works in a run's private folder; long enough to look into a crash."""
@@ -36,13 +44,19 @@ def lab_at(option: Path | None) -> Lab:
 
 
 def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
-    """What `hut-ci run` was asked, with every path absolute; raises UsageError for a commit id that is not one."""
+    """What `hut-ci run` was asked, with every path absolute; raises UsageError for a commit id that is not one.
+
+    Without `--hut` a hut.yml in the working directory counts, but not for a commit that a forge is asked for: there
+    it is that commit's, or its base branch's.
+    """
     from hut_ci.run import Order
     from hut_ci.stages.artifact import full_sha
 
     job_id = new_job_id(slot)
     beside = Path("hut.yml")
-    hut = options["hut"] or (beside if os.path.lexists(beside) else None)  # a broken link is refused, not ignored
+    fetched = options["build"] is None and not str(options.get("forge") or "local").startswith("local")
+    # A broken link is refused, not ignored.
+    hut = options["hut"] or (beside if not fetched and os.path.lexists(beside) else None)
     return Order(
         lab=lab,
         job_id=job_id,
@@ -53,10 +67,24 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
         variant=options["variant"],
         commit_sha=None if options["commit"] is None else full_sha(options["commit"]),
         repository=options["repository"],
-        run_url=options["run_url"],
+        run_url=options["run_url"] or run_page(os.environ),
         wait=_finite(options["wait"], "--wait"),
         limit=_finite(options["limit"] or lab.max_run_seconds, "--limit"),
+        pull_request=options.get("pull_request"),
+        run_id=options.get("run_id"),
+        allow_fork=options.get("allow_fork", False),
+        skip_tested=options.get("skip_tested", False),
+        not_after=options.get("not_after"),
     )
+
+
+def run_page(environ: Mapping[str, str]) -> str | None:
+    """The page of the CI job that we run in."""
+    if url := environ.get("CI_JOB_URL"):
+        return url
+    parts = [environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    server, repository, run = parts
+    return f"{server}/{repository}/actions/runs/{run}" if server and repository and run else None
 
 
 def _finite(seconds: float, option: str) -> float:
@@ -69,31 +97,92 @@ def _finite(seconds: float, option: str) -> float:
 
 
 @contextmanager
-def tools(order: Order, out: Path, forge: str | None, on_event: Callable[[Event], None]) -> Iterator[Tools]:
-    """The collaborators of one run; its private folder of raw logs is removed when it has ended."""
+def tools(
+    order: Order, out: Path, options: Mapping[str, Any], on_event: Callable[[Event], None]
+) -> Iterator[tuple[Tools, Delivery]]:
+    """The collaborators of one run, and what becomes of its answer; the folder of raw logs is removed at the end.
+
+    Raises UsageError for a forge or a folder that is not one, ConfigError for a token that is missing.
+    """
     from hut_ci.claims import flock
+    from hut_ci.cli.delivery import Delivery, Wishes
+    from hut_ci.cli.forges import forges_of
     from hut_ci.power.wiring import cycle_for_run
     from hut_ci.run import Tools
     from hut_ci.stages import report as report_stage
 
+    forges = forges_of(options.get("forge"), options.get("publish", ()), os.environ)
+    secrets = forges.secrets()
     prepare(out)
     _sweep(order.work.parent)
     order.work.mkdir(parents=True, mode=0o700)
-    redactor = redactor_of(order.lab)
-    local = local_forge(forge)
+    redactor = redactor_of(order.lab, secrets)
     tell = guarded(on_event, redactor)
+    delivery = Delivery(order, forges, Wishes.of(options), out, _say(tell))
     try:
-        yield Tools(
-            claims=flock,
-            power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(tell)),
-            builds=local,
-            on_event=tell,
-            checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
-            write=lambda report: _write(report, out, redactor, _logs(order.work)),
-            publish=lambda report: _publish(report, local, out),
+        yield (
+            Tools(
+                claims=flock,
+                power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(tell)),
+                project=lambda: _project(order, forges, _say(tell)),
+                find=_finder(order, forges, options, _say(tell)),
+                on_event=tell,
+                checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
+                write=lambda report: _write(report, out, redactor, _logs(order.work)),
+                announce=delivery.announce,
+                deliver=delivery.deliver,
+            ),
+            delivery,
         )
     finally:
         shutil.rmtree(order.work, ignore_errors=True)
+
+
+def _project(order: Order, forges: Forges, say: Callable[[str], None]) -> Found:
+    """hut.yml: the one that was named, or the commit's (its base branch's), read through the forge."""
+    from hut_ci import config
+    from hut_ci.cli.forges import open_builds
+    from hut_ci.stages.project_source import Found, project_at
+
+    remote = forges.builds is not None and forges.builds.kind != "local" and order.build is None
+    if order.hut is not None or not remote or order.commit_sha is None or forges.builds is None:
+        return Found(config.load_project(order.hut))
+    files = open_builds(forges.builds, os.environ, Deadline(ASKING_SECONDS), say)
+    return project_at(files, order.commit_sha, order.pull_request)
+
+
+def _finder(order: Order, forges: Forges, options: Mapping[str, Any], say: Callable[[str], None]) -> Find | None:
+    """What fetches an artifact from the forge of `--forge`; None without one."""
+    from hut_ci.artifact_cache import ArtifactCache
+    from hut_ci.cli.forges import open_builds
+    from hut_ci.stages import upstream
+
+    address = forges.builds
+    if address is None:
+        return None
+    if address.kind == "local":
+        from hut_ci.forges.local import LocalForge
+
+        local = LocalForge(Path(address.name))
+        return lambda wanted, _work, _deadline, _say: local.find_artifact(wanted.commit_sha, wanted.variant)
+    fetching = upstream.Fetching(
+        cache=ArtifactCache(order.lab.state_dir / "artifacts", order.lab.cache_limit),
+        folder=order.work,
+        wait_build=_wait_build(order, options),
+        wait_for_first=options.get("wait_build") is not None,
+        allow_undigested=options.get("allow_undigested", False),
+    )
+    return lambda wanted, _work, deadline, told: upstream.find(
+        open_builds(address, os.environ, deadline, say), wanted, fetching, deadline, told
+    )
+
+
+def _wait_build(order: Order, options: Mapping[str, Any]) -> float:
+    """Seconds to wait for a running build. Not for that of our own run: our job starts when it has ended, or never."""
+    if options.get("wait_build") is not None:
+        return _finite(options["wait_build"], "--wait-build")
+    own = (os.environ.get("GITHUB_RUN_ID"), os.environ.get("CI_PIPELINE_ID"))
+    return 0.0 if order.run_id is not None and order.run_id in own else WAIT_BUILD
 
 
 def _sweep(runs: Path) -> None:
@@ -131,19 +220,6 @@ def from_here(path: Path) -> str:
 def wants_colour() -> bool | None:
     """False where `NO_COLOR` is set; None leaves it to whether a terminal reads."""
     return False if os.environ.get("NO_COLOR") else None
-
-
-def local_forge(option: str | None) -> LocalForge | None:
-    """The forge that `--forge` names; raises UsageError for one that is not known."""
-    from hut_ci.errors import UsageError
-    from hut_ci.forges.local import LocalForge
-
-    if option is None:
-        return None
-    kind, _, folder = option.partition(":")
-    if kind != "local" or not folder:
-        raise UsageError(f"--forge {option!r} is not known", todo="give `--forge local:DIR`")
-    return LocalForge(Path(folder).absolute())
 
 
 def new_job_id(slot: str | None) -> str:
@@ -184,11 +260,11 @@ def _say(on_event: Callable[[Event], None]) -> Callable[[str], None]:
     return lambda text: on_event(Event("slot", text))
 
 
-def redactor_of(lab: Lab) -> Redactor:
+def redactor_of(lab: Lab, tokens: tuple[str, ...] = ()) -> Redactor:
     """What removes the lab's secrets, its token among them, from everything that leaves the host."""
     from hut_ci.reports.redaction import Redactor
 
-    return Redactor(lab.redact, secrets=_secrets(lab))
+    return Redactor(lab.redact, secrets=(*_secrets(lab), *tokens))
 
 
 def _secrets(lab: Lab) -> tuple[str, ...]:
@@ -209,22 +285,3 @@ def _logs(work: Path) -> dict[str, Path]:
     files = sorted(path for path in work.glob("attempt-*/*") if path.suffix in (".txt", ".log", ".raw"))
     files += sorted(work.glob("bug.txt"))
     return {str(path.relative_to(work)).replace("/", "-"): path for path in files}
-
-
-def _publish(report: Report, forge: LocalForge | None, out: Path) -> None:
-    """Tell the forge: pending while the report is partial, the final state from the written document."""
-    from hut_ci.errors import ConfigError
-    from hut_ci.reports.json_document import read
-    from hut_ci.stages import publish
-
-    if forge is None or report.commit_sha is None:
-        return
-    if report.partial:
-        forge.repair()
-        publish.announce(forge, report.commit_sha, report.slot or "no slot", "flashing and testing")
-        return
-    try:
-        document = read(out / "report.json")
-    except ConfigError:
-        document = None
-    publish.publish(document, forge, sha=report.commit_sha, slot=report.slot, target_url=str(out / "summary.md"))

@@ -1,4 +1,4 @@
-"""`hut-ci report`: validate and convert the report of a run."""
+"""`hut-ci report`: validate, convert and publish the report of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hut_ci.cli.report_publish import publish, sweep
 from hut_ci.errors import ConfigError
 
 FORMATS = ("markdown", "junit", "status", "text")
@@ -15,12 +16,17 @@ FORMATS = ("markdown", "junit", "status", "text")
 
 @click.group()
 def command() -> None:
-    """Validate and convert the report of a run.
+    """Validate, convert and publish the report of a run.
 
     \b
-    Example:
+    Examples:
       hut-ci report show out/report.json
+      hut-ci report publish out/ --publish github:acme/firmware
     """
+
+
+command.add_command(publish)
+command.add_command(sweep)
 
 
 @command.command(short_help="Check FILE against the schemas; exit code 2 if it is not valid.")

@@ -20,7 +20,13 @@ Examples:
   hut-ci run build/ --slot hut-02          on this board
   hut-ci run firmware.zip --variant muse   one variant of hut.yml
   hut-ci run build/ --slot hut-01 --slot hut-02    both, side by side
-  hut-ci run --commit $(git rev-parse HEAD) --forge local:/srv/builds
+  hut-ci run --commit $(git rev-parse HEAD) --forge github:acme/firmware
+  hut-ci run --commit $(git rev-parse HEAD) --forge github:acme/firmware --publish gitlab:lab/results
+  hut-ci run --commit SHA --forge local:/srv/builds      no network: builds and statuses in a folder
+
+\b
+A forge's token comes from GITHUB_TOKEN or GITLAB_TOKEN, or from a file of mode 0600 named in
+GITHUB_TOKEN_FILE or GITLAB_TOKEN_FILE; `hut-ci doctor --forge` says which rights it needs.
 
 \b
 The answer is one line, the exit code, and a folder (--out) with report.json, junit.xml,
@@ -37,8 +43,36 @@ log is known to be fatal.
 @click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, if there]")
 @click.option("--lab", type=click.Path(path_type=Path), help=LAB_HELP)
 @click.option("--commit", metavar="SHA", help="The commit that the build is of: 40 hex digits.")
-@click.option("--forge", metavar="local:DIR", help="Where builds are found and statuses go.")
-@click.option("--repository", metavar="OWNER/NAME", help="For the report.")
+@click.option(
+    "--forge", metavar="FORGE", help="Where builds are found: github:OWNER/NAME, gitlab:GROUP/NAME, local:DIR."
+)
+@click.option(
+    "--publish", multiple=True, metavar="FORGE", help="Where statuses go; again for several. [default: --forge]"
+)
+@click.option(
+    "--pull-request",
+    "--merge-request",
+    "pull_request",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The commit is this request's head: hut.yml is its base's, and it gets the comment.",
+)
+@click.option("--request", type=click.Path(path_type=Path), help="What is asked, as a hut.request.v1 document.")
+@click.option("--run-id", metavar="ID", help="The build's workflow run or pipeline. [default: found by the commit]")
+@click.option("--wait-build", metavar="SECONDS", type=float, help="How long to wait for the build. [default: 900]")
+@click.option("--allow-fork", is_flag=True, help="Take this commit's build from a fork: a stranger's code.")
+@click.option("--allow-undigested", is_flag=True, help="Take a GitHub artifact that has no digest.")
+@click.option("--skip-tested", is_flag=True, help="Do not run what has passed: same commit, bytes, suite and board.")
+@click.option("--context", metavar="TEMPLATE", help="Name of the status. [default: hardware / {slot}]")
+@click.option(
+    "--comment",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="The comment on the pull request; auto begins one for a failure.",
+)
+@click.option("--check-run", is_flag=True, help="Make a check run on GitHub, too (a workflow's or an app's token).")
+@click.option("--repository", metavar="OWNER/NAME", help="For the report. [default: the forge's]")
 @click.option("--run-url", metavar="URL", help="For the report and for whoever waits for the slot.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report. [default: hut-ci-out/JOB]")
 @click.option("--wait", default=600.0, metavar="SECONDS", help="How long to queue for a slot.", show_default=True)
@@ -67,20 +101,26 @@ def command(**options: Any) -> int:
 
 
 def run_one(slot: str | None, options: dict[str, Any]) -> int:
-    """Run on one slot and print the answer; the exit code is the verdict's."""
+    """Run on one slot and print the answer; the exit code is the verdict's, or 8 where nobody could be told."""
     from hut_ci.cli import composition
+    from hut_ci.cli.asked import completed
     from hut_ci.cli.progress import listener
     from hut_ci.run import run
 
+    slot, options = completed(slot, options)
     lab = composition.lab_at(options["lab"])
     order = composition.order(lab, slot, options)
     out = (options["out"] or Path("hut-ci-out") / order.job_id).absolute()
-    with listener(options["progress"]) as on_event, composition.tools(order, out, options["forge"], on_event) as tools:
+    with (
+        listener(options["progress"]) as on_event,
+        composition.tools(order, out, options, on_event) as (tools, delivery),
+    ):
         report = run(order, tools)
     if options["as_json"]:
         click.echo((out / "report.json").read_text("utf-8"))
     else:
-        _print_answer(report, out, learnt=order.hut is not None)
+        _print_answer(report, out, learnt=order.hut is not None or report.project_digest is not None)
+    delivery.refuse_silence()
     return report.verdict.exit_code
 
 

@@ -20,6 +20,7 @@ import click
 from hut_ci import process
 from hut_ci.cli.answers import Answer, show_answers
 from hut_ci.cli.live_table import live_table
+from hut_ci.cli.whole import tell_all
 from hut_ci.record import Event
 
 
@@ -40,12 +41,14 @@ def run_several(slots: Sequence[str], options: dict[str, Any]) -> int:
     from hut_ci.cli.composition import file_name
 
     out = (options["out"] or Path("hut-ci-out")).absolute()
-    jobs = [Job(slot, (*_forwarded(options), "--slot", slot), out / file_name(slot)) for slot in slots]
+    words = _forwarded({**options, "comment": "never"})  # one comment tells of all slots, so it comes from here
+    jobs = [Job(slot, (*words, "--slot", slot), out / file_name(slot)) for slot in slots]
     answers = run_jobs(jobs, shown=options["progress"] != "none" and not options["as_json"])
     if options["as_json"]:
         click.echo(json.dumps({answer.name: answer.document for answer in answers}, indent=2))
     else:
         show_answers(answers)
+    tell_all(answers, options)
     codes = [answer.exit_code for answer in answers]
     return 1 if 1 in codes else max(codes)
 
@@ -173,10 +176,19 @@ def _forwarding_signals() -> Iterator[Callable[[Job], subprocess.Popen[str]]]:
             signal.signal(number, handler)
 
 
+NOT_FORWARDED = frozenset({"build", "out", "progress", "as_json", "slots"})
+
+
 def _forwarded(options: dict[str, Any]) -> tuple[str, ...]:
     """The options of the parent as arguments of a child."""
     words = [str(options["build"])] if options["build"] else []
-    for name in ("variant", "hut", "lab", "commit", "forge", "repository", "run_url", "wait", "limit"):
-        if options[name] is not None:
-            words += [f"--{name.replace('_', '-')}", str(options[name])]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if name in NOT_FORWARDED or value is None or value is False:
+            continue
+        if value is True:
+            words.append(option)
+        else:
+            for entry in value if isinstance(value, tuple) else (value,):
+                words += [option, str(entry)]
     return tuple(words)

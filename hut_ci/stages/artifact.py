@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from hut_ci.errors import ArtifactError, UsageError
 from hut_ci.model import Artifact, FlashPlan
 from hut_ci.reports.escaping import cut, plain
 
+PULL_EVENTS = frozenset({"pull_request", "merge_request_event", "external_pull_request_event"})
 MAX_FILE = 1 << 30
 """Bytes of a build that is one file: reading it has no deadline."""
-
-
-class Builds(Protocol):
-    """Where artifacts are kept by commit (forges/)."""
-
-    def find_artifact(self, sha: str, variant: str | None) -> Artifact: ...
 
 
 def full_sha(sha: object) -> str:
@@ -60,19 +54,19 @@ def local_build(path: Path, commit_sha: str | None = None) -> Artifact:
     )
 
 
+def refuse_own_judge(artifact: Artifact, *, read_from_commit: bool) -> None:
+    """A pull request's build must not be judged by its own hut.yml: raises UsageError where that would happen."""
+    if read_from_commit and artifact.event in PULL_EVENTS:
+        raise UsageError(
+            f"the build is a pull request's ({artifact.event}), and its own hut.yml would decide what a pass is",
+            why="a pull request could then pass by changing what is expected",
+            todo="give its number, so that the base branch's is read: `--pull-request N`; or a file of yours: `--hut`",
+        )
+
+
 def of_plan(artifact: Artifact, plan: FlashPlan) -> Artifact:
     """The artifact with the digest of the plan's parts (offset and SHA-256 of each) where it has none."""
     if artifact.digest:
         return artifact
     lines = "".join(f"{part.offset:#x} {part.sha256}\n" for part in plan.parts)
     return replace(artifact, digest=f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}")
-
-
-def from_forge(builds: Builds | None, sha: str | None, variant: str) -> Artifact:
-    """The artifact of exactly `sha` from the forge; raises UsageError where nothing says where to look."""
-    if builds is None or sha is None:
-        raise UsageError(
-            "neither a build nor a commit to fetch one for was given",
-            todo="`hut-ci run build/`, or `hut-ci run --commit $(git rev-parse HEAD) --forge local:DIR`",
-        )
-    return builds.find_artifact(sha, variant)

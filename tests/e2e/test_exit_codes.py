@@ -86,4 +86,4 @@ def test_a_report_that_cannot_be_written_at_the_end(
     assert answers[0].code == 8, answers[0]
     assert "its report could not be written to" in answers[0].stderr
     assert "the verdict is" in answers[0].stderr
-    assert [status.state for status in forge.history(sha, "hardware / hut-01")] == ["pending", "error"]
+    assert [status.state for status in forge.history(sha, "hardware / hut-01")] == ["pending", "pending", "error"]

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ class Scene:
         return (self.build, "--hut", hut, "--commit", sha, "--forge", f"local:{self.forge.root}")
 
     def states(self) -> list[str]:
-        return [status.state for status in self.forge.history(SHA, CONTEXT)]
+        """One state after the other: a run says twice that it is pending, while it waits and when it begins."""
+        return [state for state, _ in groupby(status.state for status in self.forge.history(SHA, CONTEXT))]
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def before_the_final_status(scene: Scene) -> AbstractContextManager[LiveRun]:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`announced`: the status is pending by then; `decided`: INT and TERM come too late to cancel the run.
+    """`decided`: INT and TERM come too late to cancel the run.
 
     `stage` is what the report of a killed run names, `log` is in the report folder of a cancelled run; `next_run`: a
     whole run follows the killed one.
@@ -152,7 +154,6 @@ class Point:
 
     reach: Callable[[Scene], AbstractContextManager[LiveRun]]
     stage: str
-    announced: bool = True
     decided: bool = False
     free_within: float = AT_ONCE
     log: str = "attempt-1-esptool.log"
@@ -160,7 +161,7 @@ class Point:
 
 
 POINTS = {
-    "waiting": Point(waiting, "slot", announced=False, log=""),
+    "waiting": Point(waiting, "slot", log=""),
     "identify": Point(identify, "flash"),
     "mid-write": Point(mid_write, "flash", next_run=True),
     "capture": Point(capture, "suite", log="attempt-1-serial.raw"),
@@ -193,7 +194,7 @@ def test_cancelled_at(name: str, number: signal.Signals, scene: Scene) -> None:
     assert code == expected[1]
     assert not point.log or (run.out / point.log).stat().st_size
     final = of_verdict(verdict).github
-    assert scene.states() == (["pending", final] if point.announced else [final])
+    assert scene.states() == ["pending", final]
     assert _openings_after(scene, since) == []
 
 
@@ -213,12 +214,12 @@ def test_killed_at(name: str, scene: Scene) -> None:
         assert evidence["id"] == "passed"
     else:
         assert evidence == {"id": "killed", "fields": {"stage": point.stage}}
-    assert scene.states() == (["pending"] if point.announced else [])
+    assert scene.states() == ["pending"]
     if point.next_run:
         assert scene.next_run() == 0
-    elif point.announced:
+    else:
         scene.forge.repair()  # the first thing that the next run does on a forge
-    assert scene.states() == (["pending", "error"] if point.announced else [])
+    assert scene.states() == ["pending", "error"]
 
 
 def _let_go(scene: Scene) -> None:

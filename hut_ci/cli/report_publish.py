@@ -1,0 +1,207 @@
+"""`hut-ci report publish` and `report sweep`: the answers that are given later, or by another host."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hut_ci.errors import ConfigError, PublishError, UsageError
+
+if TYPE_CHECKING:
+    from hut_ci.cli.forges import Forges
+    from hut_ci.model import Request
+    from hut_ci.stages.publish import Status
+
+FORGE = "FORGE"
+SINCE = 72.0
+
+
+@click.command("publish", short_help="Post the statuses of reports that were written elsewhere.")
+@click.argument("reports", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--request", type=click.Path(path_type=Path), help="hut.request.v1: which commit, slots and contexts.")
+@click.option("--publish", "--forge", "publish", multiple=True, metavar=FORGE, help="Where to; again for several.")
+@click.option(
+    "--pull-request",
+    "--merge-request",
+    "pull_request",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The request that gets the comment.",
+)
+@click.option("--context", metavar="TEMPLATE", help="Name of the status. [default: hardware / {slot}]")
+@click.option(
+    "--comment",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="The comment on the pull request; auto begins one for a failure.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was posted as a JSON list.")
+def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
+    """Post the final statuses of REPORTS (files, or the folders that `hut-ci run --out` wrote).
+
+    With a request, commit, slots and contexts are the request's: a slot without a report, or with
+    one about another commit, becomes an error. Publishing twice changes nothing.
+
+    \b
+    Examples:
+      hut-ci report publish hut-ci-out/HUT-…/ --publish github:acme/firmware
+      hut-ci report publish reports/* --request request.json
+    """
+    from hut_ci.cli.forges import forges_of
+    from hut_ci.stages.request import read_request
+
+    documents = [_read(path) for path in reports]
+    request = read_request(options["request"]) if options["request"] else _request_of(documents, options)
+    forges = forges_of(None, options["publish"] or request.publish, os.environ)
+    if not forges.publish:
+        raise UsageError("nothing says where to publish", todo="give `--publish github:OWNER/NAME`")
+    posted, troubles = _deliver(request, documents, forges, options["comment"])
+    if as_json:
+        click.echo(json.dumps([_entry(where, status) for where, status in posted], indent=2))
+    else:
+        for where, status in posted:
+            click.echo(f"{where}  {status.context}: {status.state}, {status.description}")
+    if troubles:
+        first = troubles[0]
+        raise PublishError("; ".join(error.what for error in troubles), why=first.why, todo=first.todo)
+    return 0
+
+
+@click.command("sweep", short_help="End the pending statuses that nobody will end.")
+@click.option("--forge", metavar=FORGE, required=True, help="Where to look: github:OWNER/NAME, gitlab:…, local:DIR.")
+@click.option("--commit", "commits", multiple=True, metavar="SHA", help="Only this commit; again for several.")
+@click.option("--since", type=float, default=SINCE, show_default=True, metavar="HOURS", help="How far back to look.")
+@click.option("--context", metavar="TEMPLATE", help="Name of the statuses. [default: hardware / {slot}]")
+@click.option("--json", "as_json", is_flag=True, help="Print what was ended as a JSON list.")
+def sweep(forge: str, commits: tuple[str, ...], since: float, context: str | None, as_json: bool) -> int:
+    """Turn each pending status whose time is over into an error; for a scheduled job.
+
+    A job that no runner took, a run that was cancelled whole, or a host that was lost cannot say so itself.
+    Looked at are the commits that were built within the last hours.
+
+    \b
+    Example:
+      hut-ci report sweep --forge github:acme/firmware
+    """
+    from hut_ci.cli.forges import forges_of
+
+    address = forges_of(forge, (), os.environ).publish[0]
+    ended = _sweep_local(address.name, since) if address.kind == "local" else _sweep(address, commits, since, context)
+    if as_json:
+        click.echo(json.dumps([_entry(str(address), status) for status in ended], indent=2))
+    else:
+        for status in ended:
+            click.echo(f"{status.sha[:12]}  {status.context}: {status.state}, {status.description}")
+        click.echo(f"{len(ended)} pending status{'es' if len(ended) != 1 else ''} ended")
+    return 0
+
+
+def _sweep(address: Any, commits: Sequence[str], since: float, context: str | None) -> list[Status]:
+    from hut_ci.cli.delivery import DELIVERY_SECONDS
+    from hut_ci.cli.forges import open_builds, open_sink
+    from hut_ci.deadline import Deadline
+    from hut_ci.stages.artifact import full_sha
+    from hut_ci.stages.publish import CONTEXT
+    from hut_ci.stages.sweep import sweep as end_overdue
+    from hut_ci.units import utc_now
+
+    until = Deadline(10 * DELIVERY_SECONDS)
+    start = (datetime.now(UTC) - timedelta(hours=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    named = [full_sha(sha) for sha in commits]
+    looked_at = named or open_builds(address, os.environ, until, _say).recent_commits(start)
+    sink = open_sink(address, os.environ, until, _say)
+    return end_overdue(sink, looked_at, [context or CONTEXT, "hardware"], utc_now())  # type: ignore[arg-type]
+
+
+def _sweep_local(folder: str, since: float) -> list[Any]:
+    from hut_ci.forges.local import LocalForge
+
+    before = (datetime.now(UTC) - timedelta(hours=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return LocalForge(Path(folder)).repair(before)
+
+
+def _read(path: Path) -> object:
+    """The document; one that cannot be read counts as missing, because its slot has to get a final state."""
+    from hut_ci.reports.json_document import read
+
+    try:
+        return read(path / "report.json" if path.is_dir() else path)
+    except ConfigError as error:
+        click.echo(f"note: {error.what}: {error.why}", err=True)
+        return None
+
+
+def _request_of(documents: Sequence[object], options: Any) -> Request:
+    """Without a request the reports say themselves which commit and slot they are about. Raises UsageError."""
+    from hut_ci.cli.composition import run_page
+    from hut_ci.cli.delivery import Wishes
+    from hut_ci.model import Pair, Request
+    from hut_ci.reports.json_document import problems
+    from hut_ci.stages.artifact import full_sha
+    from hut_ci.units import utc_now
+
+    known = [document for document in documents if isinstance(document, dict) and not problems(document)]
+    known = [document for document in known if "hardware" in document]
+    commits = {document["hardware"]["commit_sha"] for document in known}
+    if not known or len(commits) != 1:
+        raise UsageError(
+            f"{len(known)} of {len(documents)} reports are valid, about {len(commits)} commits",
+            why="without a request the reports say where they belong, and have to agree",
+            todo="give reports of one commit, or `--request request.json`",
+        )
+    template = Wishes.of(options).context
+    slots = dict.fromkeys(str(document["hardware"]["slot"] or "no slot") for document in known)
+    return Request(
+        commit_sha=full_sha(commits.pop()),
+        pairs=tuple(Pair(slot, template.replace("{slot}", slot)) for slot in slots),
+        not_after=utc_now(),
+        pull_request=options["pull_request"],
+        run_url=run_page(os.environ),
+        aggregate="hardware" if len(slots) > 1 else None,
+        skip_tested=True,
+    )
+
+
+def _deliver(
+    request: Request, documents: Sequence[object], forges: Forges, when: Any
+) -> tuple[list[tuple[str, Status]], list[PublishError]]:
+    from hut_ci.cli.delivery import DELIVERY_SECONDS
+    from hut_ci.cli.forges import is_own_job, open_conversation, open_sink
+    from hut_ci.deadline import Deadline
+    from hut_ci.stages.deliver import deliver, discuss, results_of
+
+    posted: list[tuple[str, Status]] = []
+    troubles: list[PublishError] = []
+    for address in forges.publish:
+        until = Deadline(DELIVERY_SECONDS)
+        try:
+            if not is_own_job(address, os.environ):
+                sink = open_sink(address, os.environ, until, _say)
+                posted += [(str(address), status) for status in deliver(request, documents, sink)]
+            conversation = open_conversation(address, os.environ, until, _say)
+            if conversation is not None:
+                discuss(request, results_of(request, documents), conversation, when)
+        except PublishError as error:
+            troubles.append(error)
+    return posted, troubles
+
+
+def _entry(where: str, status: Status) -> dict[str, str]:
+    return {
+        "forge": where,
+        "sha": status.sha,
+        "context": status.context,
+        "state": status.state,
+        "description": status.description,
+    }
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,86 @@
+"""The answer to a request: a status per slot, one for all, one comment; from reports that may come from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hut_ci.model import Pair, Request
+from hut_ci.reports import states
+from hut_ci.reports.comment import comment
+from hut_ci.reports.escaping import cut
+from hut_ci.stages import publish
+from hut_ci.stages.aggregate import Result, result, whole
+from hut_ci.stages.comment import Conversation, When, upsert
+from hut_ci.stages.publish import Status, StatusSink
+
+
+def results_of(request: Request, documents: Sequence[object]) -> list[Result]:
+    """One result for each pair of the request: of the report about its slot, if that is to be believed."""
+    return [_result(request, pair, _about(pair, documents)) for pair in request.pairs]
+
+
+def deliver(request: Request, documents: Sequence[object], forge: StatusSink) -> list[Status]:
+    """Post the final status of every slot, and of all together. A missing or mismatching report is `error`.
+
+    Commit, slots and contexts are the request's. Raises PublishError where the forge does not take it.
+    """
+    posted = [
+        publish.publish(
+            _about(pair, documents),
+            forge,
+            sha=request.commit_sha,
+            slot=pair.slot,
+            context=pair.context,
+            target_url=request.run_url,
+            allow_already=request.skip_tested,
+        )
+        for pair in request.pairs
+    ]
+    if request.aggregate:
+        posted.append(aggregate(request, results_of(request, documents), forge, request.aggregate))
+    return posted
+
+
+def aggregate(request: Request, results: Sequence[Result], forge: StatusSink, context: str) -> Status:
+    told = whole(results)
+    state = states.table()[told.key].of(forge.vocabulary)
+    text = cut(told.sentence, forge.description_limit)
+    forge.set_status(request.commit_sha, context, state, text, request.run_url)
+    return Status(request.commit_sha, context, state, text)
+
+
+def discuss(request: Request, results: Sequence[Result], conversation: Conversation, when: When) -> bool:
+    """Write or renew the one comment on the request's pull request; whether something was written."""
+    if request.pull_request is None:
+        return False
+    rows = [(entry.slot, entry.sentence, entry.document) for entry in results]
+    text = comment(request.commit_sha, rows, conversation.limit, request.run_url)
+    failed = any(states.table()[entry.key].ws2 != "success" for entry in results)
+    return upsert(conversation, request.pull_request, text, failed=failed, when=when)
+
+
+def _about(pair: Pair, documents: Sequence[object]) -> object:
+    """The report about the pair's slot; of several the last one that is not partial."""
+    found = [document for document in documents if _slot(document) == pair.slot and _fits(document, pair)]
+    whole_ones = [document for document in found if not _hardware(document).get("partial")]
+    return (whole_ones or found or [None])[-1]
+
+
+def _fits(document: object, pair: Pair) -> bool:
+    return pair.variant is None or _hardware(document).get("variant") in (pair.variant, None)
+
+
+def _slot(document: object) -> object:
+    return _hardware(document).get("slot")
+
+
+def _hardware(document: object) -> Mapping[str, Any]:
+    block = document.get("hardware") if isinstance(document, Mapping) else None
+    return block if isinstance(block, Mapping) else {}
+
+
+def _result(request: Request, pair: Pair, document: object) -> Result:
+    refused = publish.refusal(document, request.commit_sha, pair.slot, allow_already=request.skip_tested)
+    known = document if isinstance(document, Mapping) else None
+    return result(pair.slot, known, refused, informational=pair.informational)

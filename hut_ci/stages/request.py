@@ -1,0 +1,82 @@
+"""The document that passes from the gate to the lab, and on to the publisher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hut_ci import contracts
+from hut_ci.errors import ConfigError
+from hut_ci.model import Pair, Request
+from hut_ci.stages.publish import CONTEXT
+
+SCHEMA = "hut.request.v1"
+SIZE_LIMIT = 1 << 20
+PLAIN = ("repository", "builds", "pull_request", "run_id", "run_url", "forks_allowed", "skip_tested", "aggregate")
+
+
+def read_request(path: Path) -> Request:
+    """The request in `path`. Raises ConfigError for a file that cannot be read or is no valid hut.request.v1."""
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(SIZE_LIMIT))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as a request",
+            why=str(error),
+            todo="give the request.json that the gate wrote",
+        ) from error
+    return from_document(document, str(path))
+
+
+def from_document(document: Any, name: str) -> Request:
+    """The request that `document` holds; `name` stands for it in messages. Raises ConfigError."""
+    if found := contracts.check(document, SCHEMA):
+        raise ConfigError(
+            f"{name} is not a valid request: {found[0]}",
+            why="; ".join(str(problem) for problem in found[1:4]),
+            todo=f"compare it with the schema {SCHEMA}",
+        )
+    pairs = tuple(_pair(entry) for entry in document["pairs"])
+    for what, seen in (("slot", [pair.slot for pair in pairs]), ("context", _contexts(document, pairs))):
+        if twice := next((entry for entry in seen if seen.count(entry) > 1), None):
+            raise ConfigError(
+                f"{name}: two statuses would share the {what} {twice}",
+                why="the last one would hide the others",
+                todo="ask for each slot once, and give each its own context",
+            )
+    values = {key: document[key] for key in PLAIN if key in document}
+    return Request(
+        commit_sha=document["commit_sha"],
+        pairs=pairs,
+        not_after=document["not_after"],
+        publish=tuple(document.get("publish", ())) or _default_publish(document),
+        **values,
+    )
+
+
+def is_over(request: Request, now: datetime | None = None) -> bool:
+    """Whether nobody waits for an answer any more."""
+    return datetime.fromisoformat(request.not_after) < (now or datetime.now(UTC))
+
+
+def _pair(entry: Mapping[str, Any]) -> Pair:
+    return Pair(
+        slot=entry["slot"],
+        context=entry.get("context") or CONTEXT.replace("{slot}", entry["slot"]),
+        variant=entry.get("variant"),
+        label=entry.get("label"),
+        informational=entry.get("informational", False),
+    )
+
+
+def _contexts(document: Mapping[str, Any], pairs: tuple[Pair, ...]) -> list[str]:
+    aggregate = document.get("aggregate", "hardware")
+    return [pair.context for pair in pairs] + ([aggregate] if aggregate else [])
+
+
+def _default_publish(document: Mapping[str, Any]) -> tuple[str, ...]:
+    return (document["builds"],) if document.get("builds") else ()

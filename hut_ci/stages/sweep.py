@@ -1,0 +1,64 @@
+"""End the pending statuses that nobody will end: their run was never started, was cancelled whole, or lost its host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from hut_ci.model import Evidence
+from hut_ci.reports import states
+from hut_ci.reports.escaping import cut
+from hut_ci.stages.publish import DUE, Posted, Status, StatusSink
+from hut_ci.stages.verdict import judge, sentence
+
+_DUE = re.compile(rf"{DUE} (\d{{4}}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z)$")
+
+
+class Statuses(StatusSink, Protocol):
+    def statuses(self, sha: str) -> Sequence[Posted]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    context: str
+    by: str
+    target_url: str | None
+
+
+def sweep(forge: Statuses, commits: Iterable[str], contexts: Sequence[str], now_utc: str) -> list[Status]:
+    """End every overdue pending status of ours on `commits`; what was posted.
+
+    `contexts` are the templates whose statuses are ours (`hardware / {slot}`, `hardware`).
+    """
+    ended = []
+    for sha in commits:
+        for late in overdue(forge.statuses(sha), contexts, now_utc, forge.vocabulary):
+            evidence = Evidence("no_answer", {"by": late.by})
+            state = states.of_verdict({"name": judge(evidence).name.value}).of(forge.vocabulary)
+            status = Status(sha, late.context, state, cut(sentence(evidence), forge.description_limit))
+            forge.set_status(status.sha, status.context, status.state, status.description, late.target_url)
+            ended.append(status)
+    return ended
+
+
+def overdue(posted: Iterable[Posted], contexts: Sequence[str], now_utc: str, vocabulary: str) -> list[Overdue]:
+    """The pending ones of ours whose time is over; one that names no time is left alone."""
+    pending = states.table()[states.RUNNING].of(vocabulary)
+    ours = [re.compile(re.escape(context).replace(re.escape("{slot}"), ".+")) for context in contexts]
+    found = []
+    for status in posted:
+        due = _DUE.search(status.description)
+        mine = any(pattern.fullmatch(status.context) for pattern in ours)
+        if status.state == pending and mine and due and _is_over(due[1], now_utc):
+            found.append(Overdue(status.context, due[1], status.target_url))
+    return found
+
+
+def _is_over(instant: str, now_utc: str) -> bool:
+    try:
+        return datetime.fromisoformat(instant) < datetime.fromisoformat(now_utc)
+    except ValueError:
+        return False

@@ -1,0 +1,290 @@
+"""`report publish`, `report sweep`, `run --request` and `doctor`: what is said later, elsewhere, or beforehand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Firmware, LabOf
+from console_script import HutCi
+from fakes.github import FakeGitHub
+from fakes.gitlab import FakeGitLab
+from upstream import (
+    GITHUB,
+    GITHUB_TOKEN,
+    GITLAB,
+    GITLAB_TOKEN,
+    PARENT,
+    SHA,
+    github_with_decoys,
+    gitlab_with_decoys,
+    token_for,
+    zipped,
+)
+
+RUNS = Path(__file__).parents[1] / "data" / "reports" / "runs"
+RECORDED = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    with FakeGitHub() as server:
+        server.add_token(GITHUB_TOKEN)
+        server.repository("acme/firmware", id=1001).add_commit(RECORDED)
+        yield server
+
+
+@pytest.fixture
+def gitlab() -> Iterator[FakeGitLab]:
+    with FakeGitLab() as server:
+        yield server
+
+
+def request(folder: Path, **changes: Any) -> Path:
+    document = {
+        "schema_version": "hut.request.v1",
+        "commit_sha": RECORDED,
+        "publish": [GITHUB],
+        "pairs": [{"slot": "hut-01"}, {"slot": "hut-02"}],
+        "not_after": "2999-01-01T00:00:00Z",
+        **changes,
+    }
+    file = folder / "request.json"
+    file.write_text(json.dumps(document))
+    return file
+
+
+def last(github: FakeGitHub, sha: str = RECORDED) -> dict[str, str]:
+    repo = github.repositories["acme/firmware"]
+    return {status["context"]: status["state"] for status in repo.statuses(sha)}
+
+
+def test_a_report_is_published_by_another_host(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
+    """And twice is harmless."""
+    repo = github.repositories["acme/firmware"]
+    repo.add_pull(12, head_sha=RECORDED)
+    token_for(hut_ci, github)
+    asked = request(tmp_path, pull_request=12)
+    for _ in range(2):
+        answer = hut_ci("report", "publish", RUNS / "fail.json", "--request", asked)
+        assert answer.code == 0, answer
+    assert last(github) == {"hardware / hut-01": "failure", "hardware / hut-02": "error", "hardware": "failure"}
+    assert len(repo.statuses(RECORDED)) == 3
+    assert len(repo.comments(12)) == 1
+
+
+def test_one_report_says_itself_where_it_belongs(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
+    token_for(hut_ci, github)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(RUNS / "recovered.json", folder / "report.json")
+    answer = hut_ci("report", "publish", folder, "--publish", GITHUB, "--json")
+    (posted,) = json.loads(answer.stdout)
+    assert (posted["sha"], posted["context"], posted["state"]) == (RECORDED, "hardware / hut-01", "success")
+    assert last(github) == {"hardware / hut-01": "success"}
+
+
+def test_a_broken_report_is_an_error_where_the_request_says(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
+    token_for(hut_ci, github)
+    (tmp_path / "broken.json").write_text("{")
+    answer = hut_ci(
+        "report", "publish", tmp_path / "broken.json", "--request", request(tmp_path, pairs=[{"slot": "hut-01"}])
+    )
+    assert answer.code == 0, answer
+    assert "cannot be read" in answer.stderr
+    assert last(github) == {"hardware / hut-01": "error", "hardware": "error"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--publish", GITHUB)])
+def test_without_a_request_or_a_report_nothing_is_posted(
+    arguments: tuple[str, ...], github: FakeGitHub, hut_ci: HutCi
+) -> None:
+    token_for(hut_ci, github)
+    answer = hut_ci("report", "publish", *arguments)
+    assert answer.code == 2, answer
+    assert last(github) == {}
+
+
+# --- a forge that does not take it --------------------------------------------------------------------------------
+
+
+def test_a_forge_that_is_down_costs_the_status_and_not_the_report(
+    github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
+) -> None:
+    """Exit 8, the report is kept, and the printed command sends it when the forge is back."""
+    github.fail("create_status", "503", None)
+    token_for(hut_ci, github)
+    words = ("--commit", RECORDED, "--publish", GITHUB)
+    answer = hut_ci.run(firmware("ready"), *words, lab=lab_of().lab_yml)
+    assert answer.code == 8, answer
+    assert answer.hardware["verdict"]["name"] == "pass"
+    assert "pass:" in answer.stdout
+    assert "HTTP 503" in answer.stderr
+    (command,) = [part for part in answer.stderr.split("`") if part.startswith("hut-ci report publish")]
+    github.faults.clear()
+    assert hut_ci(*command.split()[1:]).code == 0
+    assert last(github) == {"hardware / hut-01": "success"}
+
+
+def test_a_token_without_the_right_is_told_before_a_board_is_touched(
+    github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
+) -> None:
+    github.add_token("ghs_weak0123456789abcdef0123", permissions={"actions": "read", "statuses": "read"})
+    token_for(hut_ci, github)
+    hut_ci.environ["GITHUB_TOKEN"] = "ghs_weak0123456789abcdef0123"
+    lab = lab_of()
+    answer = hut_ci.run(firmware("ready"), "--commit", RECORDED, "--publish", GITHUB, lab=lab.lab_yml)
+    assert answer.code == 8, answer
+    assert "give it `statuses: write`" in answer.stdout + answer.stderr
+    assert set(lab.boards["hut-01"].flash) == {0xFF}
+
+
+@pytest.mark.parametrize("missing", ["", " "])
+def test_a_missing_token_is_told_at_once(
+    missing: str, lab_of: LabOf, hut_ci: HutCi, github: FakeGitHub, firmware: Firmware
+) -> None:
+    token_for(hut_ci, github)
+    hut_ci.environ["GITHUB_TOKEN"] = missing
+    answer = hut_ci.run("--commit", SHA, "--forge", GITHUB, lab=lab_of().lab_yml)
+    assert answer.code == 2, answer
+    assert "holds no GitHub token" in answer.stderr
+    assert github.calls == []
+
+
+# --- a job that is asked by a document ----------------------------------------------------------------------------
+
+
+def test_a_request_runs_and_answers_with_a_report_only(
+    github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
+) -> None:
+    """Decision 10: the slot's job holds no write token."""
+    github_with_decoys(github, zipped(firmware("ready")))
+    github.add_token("ghs_read0123456789abcdef0123", permissions={"actions": "read", "contents": "read"})
+    token_for(hut_ci, github)
+    hut_ci.environ["GITHUB_TOKEN"] = "ghs_read0123456789abcdef0123"
+    asked = request(tmp_path, commit_sha=SHA, builds=GITHUB, pairs=[{"slot": "hut-01"}])
+    lab = lab_of()
+    answer = hut_ci.run("--request", asked, lab=lab.lab_yml)
+    assert answer.code == 0, answer
+    assert last(github, SHA) == {}
+    token_for(hut_ci, github)
+    assert hut_ci("report", "publish", answer.out, "--request", asked).code == 0
+    assert last(github, SHA) == {"hardware / hut-01": "success", "hardware": "success"}
+
+
+def test_a_request_that_is_over_flashes_nothing(
+    github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
+) -> None:
+    github_with_decoys(github, zipped(firmware("ready")))
+    token_for(hut_ci, github)
+    late = request(
+        tmp_path, commit_sha=SHA, builds=GITHUB, pairs=[{"slot": "hut-01"}], not_after="2026-02-12T15:30:00Z"
+    )
+    lab = lab_of()
+    answer = hut_ci.run("--request", late, lab=lab.lab_yml)
+    assert (answer.code, answer.hardware["verdict"]["evidence"]["id"]) == (4, "too_late"), answer
+    assert set(lab.boards["hut-01"].flash) == {0xFF}
+
+
+def test_a_request_for_another_slot_is_refused(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> None:
+    lab = lab_of()
+    answer = hut_ci.run("--request", request(tmp_path), lab=lab.lab_yml, slot="hut-09")
+    assert answer.code == 2
+    assert "asks for hut-01, hut-02, not for hut-09" in answer.stderr
+
+
+# --- the sweep ------------------------------------------------------------------------------------------------------
+
+
+def test_the_sweep_ends_what_nobody_answers(github: FakeGitHub, gitlab: FakeGitLab, hut_ci: HutCi) -> None:
+    """security 22: no runner, a whole run cancelled, a host that was lost."""
+    github_with_decoys(github, b"")
+    gitlab_with_decoys(gitlab, b"")
+    token_for(hut_ci, github, gitlab)
+    past = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%MZ")
+    future = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%MZ")
+    for sha, slot, until in ((SHA, "hut-01", past), (SHA, "hut-02", future), (PARENT, "hut-01", past)):
+        _pending(github, gitlab, sha, f"hardware / {slot}", f"waiting for a board, answer by {until}")
+    _pending(github, gitlab, SHA, "build", f"not ours, answer by {past}")
+    for forge in (GITHUB, GITLAB):
+        answer = hut_ci("report", "sweep", "--forge", forge, "--json")
+        assert answer.code == 0, answer
+        ended = {(entry["sha"], entry["context"], entry["state"]) for entry in json.loads(answer.stdout)}
+        state = {GITHUB: "error", GITLAB: "failed"}[forge]
+        assert ended == {(SHA, "hardware / hut-01", state), (PARENT, "hardware / hut-01", state)}
+        again = hut_ci("report", "sweep", "--forge", forge)
+        assert "0 pending statuses ended" in again.stdout
+    assert last(github, SHA) == {"hardware / hut-01": "error", "hardware / hut-02": "pending", "build": "pending"}
+
+
+def _pending(github: FakeGitHub, gitlab: FakeGitLab, sha: str, context: str, text: str) -> None:
+    import requests
+
+    body = {"state": "pending", "description": text}
+    for url, more, token in (
+        (f"{github.url}/repos/acme/firmware/statuses/{sha}", {"context": context}, GITHUB_TOKEN),
+        (f"{gitlab.api}/projects/7/statuses/{sha}", {"name": context}, GITLAB_TOKEN),
+    ):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert requests.post(url, json={**body, **more}, headers=headers, timeout=5).status_code == 201
+
+
+# --- the doctor -----------------------------------------------------------------------------------------------------
+
+
+def rights(hut_ci: HutCi, forge: str) -> tuple[int, dict[str, bool | None]]:
+    answer = hut_ci("doctor", "--forge", forge, "--json")
+    return answer.code, {right["name"]: right["held"] for right in json.loads(answer.stdout)[forge]}
+
+
+def test_the_doctor_finds_what_a_github_token_lacks(github: FakeGitHub, hut_ci: HutCi) -> None:
+    repo = github.repositories["acme/firmware"]
+    repo.add_pull(12, head_sha=RECORDED)
+    repo.set_branch("main", RECORDED)
+    token_for(hut_ci, github)
+    code, found = rights(hut_ci, GITHUB)
+    assert (code, set(found.values())) == (0, {True}), found
+    github.add_token("ghs_weak0123456789abcdef0123", permissions={"actions": "read", "contents": "read"})
+    hut_ci.environ["GITHUB_TOKEN"] = "ghs_weak0123456789abcdef0123"
+    code, found = rights(hut_ci, GITHUB)
+    assert code == 2
+    assert found == {
+        "actions: read": True,
+        "contents: read": True,
+        "statuses: write": False,
+        "pull-requests: write": False,
+        "checks: write": False,
+    }
+    assert "MISSING  statuses: write" in hut_ci("doctor", "--forge", GITHUB).stdout
+    assert repo.all_statuses() == []
+    assert repo.comments(12) == []
+    assert repo.check_runs(RECORDED) == []
+
+
+def test_the_doctor_finds_what_a_gitlab_token_lacks(gitlab: FakeGitLab, hut_ci: HutCi) -> None:
+    gitlab_with_decoys(gitlab, b"")
+    token_for(hut_ci, gitlab=gitlab)
+    code, found = rights(hut_ci, GITLAB)
+    assert (code, set(found.values())) == (0, {True}), found
+    gitlab.add_token("glpat-weak0123456789", username="reader", kind="project", scopes=["read_api"], access_level=20)
+    hut_ci.environ["GITLAB_TOKEN"] = "glpat-weak0123456789"
+    code, found = rights(hut_ci, GITLAB)
+    assert code == 2
+    assert [name for name, held in found.items() if not held] == ["scope api", "role Developer"]
+
+
+@pytest.mark.parametrize("forge", [GITHUB, GITLAB])
+def test_the_doctor_says_what_is_wrong_with_a_bad_token(
+    forge: str, github: FakeGitHub, gitlab: FakeGitLab, hut_ci: HutCi
+) -> None:
+    token_for(hut_ci, github, gitlab)
+    hut_ci.environ |= {"GITHUB_TOKEN": "ghs_nobody", "GITLAB_TOKEN": "glpat-nobody"}
+    answer = hut_ci("doctor", "--forge", forge)
+    assert answer.code == 2, answer
+    assert "HTTP 401" in answer.stderr
+    assert "nobody" not in answer.stderr
