@@ -23,7 +23,9 @@ from upstream import (
     OTHER,
     PARENT,
     SHA,
+    github_contract,
     github_with_decoys,
+    gitlab_contract,
     gitlab_with_decoys,
     token_for,
     zipped,
@@ -38,14 +40,14 @@ STATUS = "hardware / hut-01"
 
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
+    with FakeGitHub(checker=github_contract()) as server:
         yield server
         assert server.violations == []
 
 
 @pytest.fixture
 def gitlab() -> Iterator[FakeGitLab]:
-    with FakeGitLab() as server:
+    with FakeGitLab(checker=gitlab_contract()) as server:
         yield server
         assert server.violations == []
 

@@ -21,7 +21,9 @@ from upstream import (
     GITLAB_TOKEN,
     PARENT,
     SHA,
+    github_contract,
     github_with_decoys,
+    gitlab_contract,
     gitlab_with_decoys,
     token_for,
     zipped,
@@ -33,16 +35,18 @@ RECORDED = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
+    with FakeGitHub(checker=github_contract()) as server:
         server.add_token(GITHUB_TOKEN)
         server.repository("acme/firmware", id=1001).add_commit(RECORDED)
         yield server
+        assert server.violations == []
 
 
 @pytest.fixture
 def gitlab() -> Iterator[FakeGitLab]:
-    with FakeGitLab() as server:
+    with FakeGitLab(checker=gitlab_contract()) as server:
         yield server
+        assert server.violations == []
 
 
 def request(folder: Path, **changes: Any) -> Path:

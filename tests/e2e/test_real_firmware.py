@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import LabOf
 from console_script import HutCi
+from fakes.github import FakeGitHub
+from upstream import GITHUB, GITHUB_TOKEN, NAME, SHA, github_contract, token_for
 
 from hut_ci.virtual.board import VirtualBoard
 
 BUILD = Path(__file__).parents[3] / "shared" / "samples" / "squeezelite-4.3-i2s-16" / "build"
 ESPTOOL = Path(sys.executable).with_name("esptool")
+# The artifacts are named `squeezelite-esp32-BRANCH-NODE-DEPTH-BUILD`.
+SQUEEZELITE = """
+artifact:
+  workflow: .github/workflows/Platform_build.yml
+  name: "squeezelite-esp32-{branch}-{variant}-*"
+variants:
+  i2s-4mflash-16: {needs: {chip: esp32, flash: 4MB}}
+  muse-16: {needs: {chip: esp32, flash: 4MB}}
+suite: {settle: 0.3, boot_within: 5, require: {app: recovery}}
+"""
 
 pytestmark = [
     pytest.mark.real,
@@ -44,6 +58,34 @@ def read_flash(port: str, offset: int, size: int, into: Path) -> bytes:
 
 def _writes(board: VirtualBoard) -> int:
     return sum(event.name in ("flash_data", "erase") for event in board.events)
+
+
+def test_the_artifact_of_a_commit_among_what_the_project_uploads(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> None:
+    """As its workflow uploads it: five legs, no SHA in any name, the folder above `build/`, a text listing."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for file in sorted(path for path in BUILD.parent.rglob("*") if path.is_file()):
+            target.write(file, file.relative_to(BUILD.parent))
+    mock = io.BytesIO()
+    with zipfile.ZipFile(mock, "w") as target:
+        target.writestr("build/squeezelite.bin", "mock content")
+    with FakeGitHub(checker=github_contract()) as github:
+        github.add_token(GITHUB_TOKEN)
+        repo = github.repository(NAME, id=1001)
+        repo.add_commit(SHA, files={"hut.yml": SQUEEZELITE})
+        run = repo.add_run(head_sha=SHA, head_branch="master-v4.3", workflow=".github/workflows/Platform_build.yml")
+        for leg in ("I2S-4MFlash-16", "I2S-4MFlash-32", "SqueezeAmp-16", "SqueezeAmp-32", "Muse-16"):
+            content = archive if leg == "I2S-4MFlash-16" else mock
+            run.add_artifact(f"squeezelite-esp32-master-v4.3-{leg}-21716", content.getvalue())
+        run.add_artifact("prebuilt_objects", mock.getvalue())
+        token_for(hut_ci, github)
+        lab = lab_of()
+        answer = hut_ci.run("--commit", SHA, "--forge", GITHUB, "--variant", "i2s-4mflash-16", lab=lab.lab_yml)
+        assert answer.code == 0, answer
+        assert {(sha, state) for sha, _, state in repo.all_statuses()} == {(SHA, "pending"), (SHA, "success")}
+        assert github.violations == []
+    for offset, data in parts().items():
+        assert lab.boards["hut-01"].flash[offset : offset + len(data)] == data, f"{offset:#x}"
 
 
 def test_every_byte_arrives_and_a_second_run_writes_nothing(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> None:

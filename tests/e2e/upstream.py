@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import zipfile
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from console_script import HutCi
+from fakes import github_description, gitlab_description
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
 from fakes.gitlab import FakeGitLab
 from fakes.gitlab_state import Project
+from fakes.openapi import Contract
 
 SHA, PARENT, MERGE, OTHER = "5e" * 20, "0f" * 20, "ce" * 20, "77" * 20
 NAME = "acme/firmware"
@@ -22,6 +25,18 @@ HUT = f'artifact: {{workflow: {WORKFLOW}, name: "firmware-*"}}\nsuite: {{expect:
 HUT_LAB = 'artifact: {job: "build: *"}\nsuite: {expect: [ready]}\n'
 GITHUB_TOKEN, GITLAB_TOKEN = "ghs_marker0123456789abcdefGITHUB", "glpat-marker0123456789GITLAB"
 EARLIER = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
+
+
+@cache
+def github_contract() -> Contract | None:
+    """GitHub's own description, where it is to be had: tests/integration/test_fake_github.py says so if not."""
+    found = github_description.description().document
+    return Contract(found, github_description.DEPARTURES) if found else None
+
+
+@cache
+def gitlab_contract() -> Contract | None:
+    return gitlab_description.contract()[0]
 
 
 def zipped(folder: Path, inside: str = "") -> bytes:

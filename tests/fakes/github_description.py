@@ -29,6 +29,16 @@ RETRY_SECONDS = 600
 DEPARTURES = (
     Departure("*", "response", r"response http status: 401$", "any operation refuses a token that it does not know"),
     Departure("create_status", "response", r"response http status: 422$", "too long a description, an unknown commit"),
+    Departure("create_check_run", "response", r"response http status: 422$", "an unknown commit"),
+    Departure(
+        "*", "response", r"response http status: 403$", "any operation refuses a token that lacks the right for it"
+    ),
+    Departure(
+        "list_runs",
+        "request",
+        r"created=.*is not a 'date-time'",
+        "it takes a range, as searches do, which the description says in words only",
+    ),
     Departure(
         "get_contents",
         "response",

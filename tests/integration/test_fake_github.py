@@ -561,6 +561,7 @@ def checked(contract: Contract) -> Iterator[FakeGitHub]:
     with FakeGitHub(checker=contract) as hub:
         hub.add_token(TOKEN)
         hub.add_token("ghp_classic", login="alice", kind="pat", scopes=["repo"])
+        hub.add_token("ghs_weak", permissions={"statuses": "read"})
         yield hub
 
 
@@ -602,6 +603,7 @@ def call_everything(hub: FakeGitHub) -> None:
         f"{ROOT}/contents/none",
         f"{actions}/runs?head_sha={SHA}&event=push&status=completed&per_page=100",
         f"{actions}/runs",
+        f"{actions}/runs?created=%3E%3D2026-01-01",
         f"{actions}/workflows/build.yml/runs",
         f"{actions}/runs/{run.id}",
         f"{actions}/runs/{run.id}/attempts/1",
@@ -633,8 +635,10 @@ def call_everything(hub: FakeGitHub) -> None:
         ask(hub, f"{ROOT}/statuses/{SHA}", "POST", json=sent)
     ask(hub, f"{ROOT}/statuses/{SHA}", "POST", json=STATUS | {"description": "x" * 141})
     ask(hub, f"{ROOT}/statuses/{'0' * 40}", "POST", json=STATUS)
+    ask(hub, f"{ROOT}/statuses/{SHA}", "POST", token="ghs_weak", json=STATUS)
     ask(hub, f"{ROOT}/commits/{SHA}/status")
     ask(hub, f"{ROOT}/commits/{SHA}/statuses")
+    ask(hub, f"{ROOT}/check-runs", "POST", json=check | {"head_sha": "0" * 40})
     made = ask(hub, f"{ROOT}/check-runs", "POST", json=check | {"output": output}).json()
     ask(hub, f"{ROOT}/check-runs/{made['id']}", "PATCH", json={"conclusion": "failure", "output": output})
     ask(hub, f"{ROOT}/check-runs/{made['id']}")

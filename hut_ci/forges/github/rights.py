@@ -25,7 +25,7 @@ def rights(api: GitHubApi) -> list[Right]:
         api.get("")
         return [
             _read(api, "actions/runs", "actions: read", "finding and downloading artifacts"),
-            _read(api, "contents/", "contents: read", "reading hut.yml"),
+            _read(api, "commits", "contents: read", "reading hut.yml"),
             _write(api, f"statuses/{NOWHERE}", {"state": "pending"}, "statuses: write", "commit statuses"),
             _comments(api),
             _check_runs(api),
@@ -34,7 +34,7 @@ def rights(api: GitHubApi) -> list[Right]:
 
 def _read(api: GitHubApi, path: str, name: str, needed_for: str) -> Right:
     status = _status(api, "GET", path)
-    empty = status == 404 and path.startswith("contents")  # of a repository without a commit
+    empty = status == 409 and path == "commits"  # a repository without a commit
     return Right(name, needed_for, _held(200 if empty else status, 200), remedy=_remedy(name))
 
 
