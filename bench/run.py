@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import serial
+from forge import first_bytes
 from rich.console import Console
 from rich.table import Table
 
@@ -49,9 +50,9 @@ class Bench:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
-    parser.add_argument("--only", choices=("pty", "rfc2217", "start"), help="one part alone")
+    parser.add_argument("--only", choices=("pty", "rfc2217", "forge", "start"), help="one part alone")
     arguments = parser.parse_args()
-    parts = {"pty": on_pty, "rfc2217": on_rfc2217, "start": start_up}
+    parts = {"pty": on_pty, "rfc2217": on_rfc2217, "forge": from_a_forge, "start": start_up}
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="hut-ci-bench-") as name:
         bench = prepare(Path(name))
@@ -92,6 +93,12 @@ def on_rfc2217(bench: Bench, number: int) -> dict[str, float]:
             took[f"rfc2217 {tool} first"] = timed(flash, virtual, bench.first)
             took[f"rfc2217 {tool} unchanged"] = timed(flash, virtual, bench.first)
     return took
+
+
+def from_a_forge(bench: Bench, number: int) -> dict[str, float]:
+    """From a commit on a forge, with a warm cache, until the first byte is flashed."""
+    with lab(bench, f"forge-{number}", "pty", paced=False) as virtual:
+        return first_bytes(virtual, bench.first, write_flash(virtual.boards["hut-01"].serial, bench.first, "no-reset"))
 
 
 def start_up(_bench: Bench, _number: int) -> dict[str, float]:
@@ -142,12 +149,16 @@ def raw_rfc2217(virtual: VirtualLab, build: Path) -> None:
 
 
 def esptool(port: str, build: Path, after: str) -> None:
+    call(write_flash(port, build, after), cwd=build)
+
+
+def write_flash(port: str, build: Path, after: str) -> list[str]:
     """`write-flash` of the whole build with the options that `idf.py flash` uses."""
     files = json.loads((build / "flasher_args.json").read_text())["flash_files"]
     parts = [word for offset, name in files.items() for word in (offset, name)]
     settings = ["--flash-mode", "dio", "--flash-freq", "40m", "--flash-size", "4MB"]
     port_and_baud = ["--chip", "esp32", "--port", port, "--baud", str(BAUD), "--after", after]
-    call([str(BIN / "esptool"), *port_and_baud, "write-flash", *settings, *parts], cwd=build)
+    return [str(BIN / "esptool"), *port_and_baud, "write-flash", *settings, *parts]
 
 
 def wait_for_ready(line: Any) -> None:
@@ -206,7 +217,10 @@ RATIOS = {
         "rfc2217 pytest-embedded unchanged",
         None,
     ),
+    "first byte from GitHub, warm cache, to esptool": ("first byte hut-ci github", "first byte esptool", None),
+    "first byte from GitLab, warm cache, to esptool": ("first byte hut-ci gitlab", "first byte esptool", None),
 }
+CALLS = {"calls of one resolve on GitHub": "calls of one resolve github", "on GitLab": "calls of one resolve gitlab"}
 
 
 def report(medians: dict[str, float], rounds: int) -> None:
@@ -222,6 +236,9 @@ def report(medians: dict[str, float], rounds: int) -> None:
         if of in medians and by in medians:
             ratios[what] = round(medians[of] / medians[by], 3)
             table.add_row(what, f"{ratios[what]:.2f}", "" if aim is None else f"<= {aim}")
+    for what, name in CALLS.items():
+        if name in medians:
+            table.add_row(what, f"{medians[name]:.0f}", "<= 3")
     if "start python" in medians:
         over = round((medians["start hut-ci --version"] - medians["start python"]) * 1000)
         ratios["hut-ci --version over a bare interpreter, ms"] = over

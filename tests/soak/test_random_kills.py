@@ -104,8 +104,9 @@ class Series:
             try:
                 in_time = self._signal(run, kind, began, sent, moment)
             finally:
-                self.said = run.text
+                self.said = f"{kind}, {sent.name} after {moment:.3f} s, when it had said:\n{run.text}"
             code = run.end(ENDS_WITHIN)
+        self.said += f"in the end, exit {code}, it had said:\n{run.text}"
         board.faults.clear()
         self._check(run, kind, sha, sent if in_time else None, code)
         shutil.rmtree(run.out, ignore_errors=True)
@@ -150,7 +151,7 @@ class Series:
         assert states[-1] == of_verdict(hardware["verdict"]).github
         assert set(states[:-1]) <= {"pending"}
         verdict = hardware["verdict"]
-        assert verdict["name"] in (("pass",) if sent is None else ("pass", "cancelled"))
+        assert verdict["name"] in (("pass",) if sent is None else ("pass", "cancelled")), verdict
         # After the last word of a run its handlers are gone, and a signal ends the process as it ends any other.
         assert code in {verdict["exit_code"]} | ({-sent, 128 + sent} if sent else set())
 
