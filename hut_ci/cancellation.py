@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from hut_ci import process
 from hut_ci.errors import Cancelled
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,8 +23,9 @@ def cancellation() -> Iterator[Callable[[], None]]:
     """
 
     def arrive(number: int, _frame: FrameType | None) -> None:
-        decided()
-        raise Cancelled(number)
+        if not process.postpone(lambda: arrive(number, None)):
+            decided()
+            raise Cancelled(number)
 
     def decided() -> None:
         for number in wanted:

@@ -91,11 +91,39 @@ def run(
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(log.open("ab")) if log else None
-        child = stack.enter_context(_Child(_spawn(argv, cwd, env, stdin), stdin or b"", on_output, sink))
+        with _starting():
+            child = stack.enter_context(_Child(_spawn(argv, cwd, env, stdin), stdin or b"", on_output, sink))
         in_time = child.pump(deadline)
     # Only now, because leaving the block is what ends a child that is out of time.
     seconds = time.monotonic() - began
     return Finished(child.process.returncode, child.output.decode("utf-8", "replace"), not in_time, seconds)
+
+
+_postponed: list[Callable[[], None]] | None = None
+
+
+def postpone(action: Callable[[], None]) -> bool:
+    """For signal handlers that raise: whether a child is being started right now; `action` follows when it is there.
+
+    A fork runs the hooks of other modules (os.register_at_fork: logging has some), and what a handler raises while
+    one of them runs is printed and forgotten (CPython, run_at_forkers). Nor would anybody end the child.
+    """
+    if _postponed is None:
+        return False
+    _postponed.append(action)
+    return True
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    global _postponed  # noqa: PLW0603 (a signal handler has nothing else to look at)
+    _postponed = []
+    try:
+        yield
+    finally:
+        actions, _postponed = _postponed, None
+        for action in actions:
+            action()
 
 
 def dies_with_us(number: signal.Signals) -> Callable[[], None]:

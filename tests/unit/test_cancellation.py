@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +56,31 @@ def test_the_handlers_are_put_back() -> None:
     with cancellation():
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+WHILE_FORKING = """
+import os, signal, sys
+from pathlib import Path
+from hut_ci import process
+from hut_ci.cancellation import cancellation
+from hut_ci.deadline import Deadline
+from hut_ci.errors import Cancelled
+
+started = Path(sys.argv[1])
+with cancellation():
+    os.register_at_fork(**{sys.argv[2]: lambda: os.kill(os.getpid(), signal.SIGTERM)})
+    try:
+        process.run(["sh", "-c", f"echo $$ > {started}; exec sleep 60"], deadline=Deadline(60), cwd=Path("/"), env={})
+    except Cancelled as error:
+        print("cancelled by", error.signal_number)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after_in_parent"])
+def test_a_signal_that_meets_a_fork_is_not_lost(moment: str, tmp_path: Path) -> None:
+    """Python prints and forgets what is raised in the hooks of a fork; a run would go on, deaf to further signals."""
+    argv = [sys.executable, "-c", WHILE_FORKING, str(tmp_path / "pid"), moment]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == (f"cancelled by {signal.SIGTERM.value}\n", "")
+    if (tmp_path / "pid").exists() and (text := (tmp_path / "pid").read_text()):
+        assert not Path(f"/proc/{text.strip()}").exists(), "the child is ended, too"
