@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,7 +119,8 @@ def _evidence(order: Order, tools: Tools, record: Record) -> Evidence:
     except HutCiError as error:
         return evidence_of(error)
     except Exception as error:
-        (order.work / "bug.txt").write_text(traceback.format_exc(), "utf-8")
+        with suppress(OSError):  # the disk may be what is wrong
+            (order.work / "bug.txt").write_text(traceback.format_exc(), "utf-8")
         return Evidence("bug", {"what": f"{type(error).__name__}: {error}"})
 
 
@@ -219,11 +220,11 @@ def _bench(order: Order, tools: Tools, record: Record, slots: tuple[Slot, ...], 
 def _firmware(
     order: Order, tools: Tools, found: Found, variant: Variant, record: Record, deadline: Deadline
 ) -> tuple[Artifact, FlashPlan]:
-    selector = variant.artifact or found.project.artifact
+    selector, names = variant.artifact or found.project.artifact, [other.name for other in found.project.variants]
     if order.build is not None:
         artifact = artifact_stage.local_build(order.build, order.commit_sha)
     else:
-        artifact = _from_forge(order, tools, selector, variant, record, deadline)
+        artifact = _from_forge(order, tools, selector, variant, names, record, deadline)
         artifact_stage.refuse_own_judge(artifact, read_from_commit=found.of_commit)
     chip, settings = variant.needs.chip, found.project.flash
     plan = firmware.load(artifact.path, order.work / "firmware", settings, chip=chip, inside=selector.path)
@@ -231,14 +232,27 @@ def _firmware(
 
 
 def _from_forge(
-    order: Order, tools: Tools, selector: ArtifactSelector, variant: Variant, record: Record, deadline: Deadline
+    order: Order,
+    tools: Tools,
+    selector: ArtifactSelector,
+    variant: Variant,
+    names: Sequence[str],
+    record: Record,
+    deadline: Deadline,
 ) -> Artifact:
     if tools.find is None or order.commit_sha is None:
         raise UsageError(
-            "neither a build nor a commit to fetch one for was given",
+            "neither a build was given, nor a commit and the forge to fetch one from",
             todo="`hut-ci run build/`, or `hut-ci run --commit $(git rev-parse HEAD) --forge github:OWNER/NAME`",
         )
-    wanted = Wanted(order.commit_sha, selector, variant.name, allow_fork=order.allow_fork, run_id=order.run_id)
+    wanted = Wanted(
+        order.commit_sha,
+        selector,
+        variant.name,
+        allow_fork=order.allow_fork,
+        run_id=order.run_id,
+        others=tuple(other for other in names if other != variant.name),
+    )
     return tools.find(wanted, order.work, deadline, record.say)
 
 

@@ -57,7 +57,10 @@ def utc_text(text: str) -> str:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f"an instant without its offset: {text!r}")
-    return _written(instant.astimezone(UTC))
+    try:
+        return _written(instant.astimezone(UTC))
+    except OverflowError as error:
+        raise ValueError(f"no instant of this calendar: {text!r}") from error
 
 
 def _written(instant: datetime) -> str:

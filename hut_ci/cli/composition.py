@@ -22,6 +22,8 @@ LAB_HELP = "Lab file. [default: $HUT_CI_LAB, /etc/hut-ci/lab.yml, ~/.config/hut-
 if TYPE_CHECKING:
     from hut_ci.cli.delivery import Delivery
     from hut_ci.cli.forges import Forges
+    from hut_ci.errors import UsageError
+    from hut_ci.forges.address import Address
     from hut_ci.model import Lab, Report
     from hut_ci.record import Event
     from hut_ci.reports.redaction import Redactor
@@ -55,8 +57,9 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
     job_id = new_job_id(slot)
     beside = Path("hut.yml")
     fetched = options["build"] is None and not str(options.get("forge") or "local").startswith("local")
-    # A broken link is refused, not ignored.
-    hut = options["hut"] or (beside if not fetched and os.path.lexists(beside) else None)
+    # What lies here may be the pull request's own. A broken link is refused, not ignored.
+    theirs = fetched or options.get("pull_request") is not None
+    hut = options["hut"] or (beside if not theirs and os.path.lexists(beside) else None)
     return Order(
         lab=lab,
         job_id=job_id,
@@ -114,8 +117,7 @@ def tools(
     forges = forges_of(options.get("forge"), options.get("publish", ()), os.environ)
     secrets = forges.secrets()
     prepare(out)
-    _sweep(order.work.parent)
-    order.work.mkdir(parents=True, mode=0o700)
+    _make_work(order.work)
     redactor = redactor_of(order.lab, secrets)
     tell = guarded(on_event, redactor)
     delivery = Delivery(order, forges, Wishes.of(options), out, _say(tell))
@@ -142,13 +144,35 @@ def _project(order: Order, forges: Forges, say: Callable[[str], None]) -> Found:
     """hut.yml: the one that was named, or the commit's (its base branch's), read through the forge."""
     from hut_ci import config
     from hut_ci.cli.forges import open_builds
-    from hut_ci.stages.project_source import Found, project_at
+    from hut_ci.stages.project_source import Found, checked_head, project_at
 
-    remote = forges.builds is not None and forges.builds.kind != "local" and order.build is None
-    if order.hut is not None or not remote or order.commit_sha is None or forges.builds is None:
+    address = forges.pull_requests() if order.pull_request is not None else _fetched_from(order, forges)
+    if address is None or order.commit_sha is None:
+        if order.pull_request is not None:
+            raise _no_pull_request(order.pull_request)
         return Found(config.load_project(order.hut))
-    files = open_builds(forges.builds, os.environ, Deadline(ASKING_SECONDS), say)
-    return project_at(files, order.commit_sha, order.pull_request)
+    files = open_builds(address, os.environ, Deadline(ASKING_SECONDS), say)
+    if order.hut is None:
+        return project_at(files, order.commit_sha, order.pull_request)
+    if order.pull_request is not None:
+        checked_head(files, order.commit_sha, order.pull_request)
+    return Found(config.load_project(order.hut))
+
+
+def _fetched_from(order: Order, forges: Forges) -> Address | None:
+    """The remote forge that the build comes from, if it does."""
+    remote = forges.builds is not None and forges.builds.kind != "local" and order.build is None
+    return forges.builds if remote else None
+
+
+def _no_pull_request(number: int) -> UsageError:
+    from hut_ci.errors import UsageError
+
+    return UsageError(
+        f"there is no pull request {number} without a commit and a forge",
+        why="its head has to be the commit, and its base branch's hut.yml judges it",
+        todo="give `--commit SHA` and `--forge github:OWNER/NAME` (or `--publish`)",
+    )
 
 
 def _finder(order: Order, forges: Forges, options: Mapping[str, Any], say: Callable[[str], None]) -> Find | None:
@@ -183,6 +207,21 @@ def _wait_build(order: Order, options: Mapping[str, Any]) -> float:
         return _finite(options["wait_build"], "--wait-build")
     own = (os.environ.get("GITHUB_RUN_ID"), os.environ.get("CI_PIPELINE_ID"))
     return 0.0 if order.run_id is not None and order.run_id in own else WAIT_BUILD
+
+
+def _make_work(work: Path) -> None:
+    """The private folder of a run; those that killed runs left are removed. Raises ConfigError."""
+    from hut_ci.errors import ConfigError
+
+    try:
+        _sweep(work.parent)
+        work.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"a run cannot work in {work.parent}: {error.strerror}",
+            why="a file stands in its place, or this user may not write there",
+            todo="look at `state_dir` of lab.yml",
+        ) from error
 
 
 def _sweep(runs: Path) -> None:

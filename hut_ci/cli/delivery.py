@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hut_ci.deadline import Deadline
-from hut_ci.errors import ConfigError, ForgeUnavailable, HutCiError, PublishError, UsageError
+from hut_ci.errors import ConfigError, ForgeUnavailable, PublishError, UsageError
 from hut_ci.model import Pair, Report, Request, VerdictName
 from hut_ci.stages.publish import CONTEXT, announce, publish
 from hut_ci.units import utc_now
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hut_ci.forges.address import Address
     from hut_ci.run import Order
     from hut_ci.stages.comment import When
+    from hut_ci.stages.publish import Status, StatusSink
 
 DELIVERY_SECONDS = 90.0
 """For the final answer to one forge, its repeats included."""
@@ -34,7 +35,7 @@ SUMMARY_LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How the answer is to be given: `context` is the template of a status' name."""
+    """How the answer is to be given: `context` is the template of a status' name, or the name that a request gives."""
 
     context: str = CONTEXT
     comment: When = "auto"
@@ -43,14 +44,18 @@ class Wishes:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Wishes:
         """Raises UsageError for a template that would give all slots one status."""
-        context = options.get("context") or CONTEXT
-        if "{slot}" not in context or len(context) > 200:
+        named = options.get("named_context")
+        context = named or options.get("context") or CONTEXT
+        if not named and ("{slot}" not in context or len(context) > 200):
             raise UsageError(
                 f"--context {context[:80]!r} is no template",
                 why="two slots would share one status, and the last one would hide the other",
                 todo="put {slot} into it, like `hardware / {slot}`",
             )
         return cls(context, options.get("comment") or "auto", bool(options.get("check_run")))
+
+    def name(self, slot: str) -> str:
+        return self.context.replace("{slot}", slot)
 
 
 @dataclass(slots=True)
@@ -65,35 +70,27 @@ class Delivery:
     troubles: list[PublishError] = field(default_factory=list)
 
     def announce(self, report: Report, text: str) -> None:
-        """Post `pending` everywhere. A forge that is down for now does not keep a board from being tested;
+        """Post `pending` everywhere.
 
-        one that refuses (PublishError) does: nobody would ever see the result.
+        A forge that is down for now does not keep a board from being tested; one that refuses (PublishError) does:
+        nobody would ever see the result.
         """
         if report.commit_sha is None or report.slot is None:
             return
-        for address in self._statuses():
+        for address in self.forges.statuses(report.commit_sha):
             try:
                 self._announce(address, report.commit_sha, report.slot, text)
             except ForgeUnavailable as error:
                 self.say(f"{error.what}; going on")
 
     def _announce(self, address: Address, sha: str, slot: str, text: str) -> None:
-        from hut_ci.cli.forges import open_sink
         from hut_ci.forges.local import LocalForge
 
-        sink = open_sink(address, os.environ, Deadline(DELIVERY_SECONDS), self.say)
+        sink = self._sink(address, DELIVERY_SECONDS)
         if isinstance(sink, LocalForge):
             sink.repair()
-        not_after = None if address.kind == "local" else self._due()
-        announce(
-            sink,
-            sha,
-            slot,
-            text,
-            context=self.wishes.context,
-            target_url=self.order.run_url,
-            not_after=not_after,
-        )
+        due, url = None if address.kind == "local" else self._due(), self.order.run_url
+        announce(sink, sha, slot, text, context=self.wishes.context, target_url=url, not_after=due)
 
     def _due(self) -> str:
         until = datetime.now(UTC) + timedelta(seconds=self.order.limit) + MARGIN
@@ -101,6 +98,7 @@ class Delivery:
 
     def deliver(self, report: Report) -> None:
         """Post the final state from the written document, everywhere; then the comment and the job's summary."""
+        from hut_ci.cli.forges import tell
         from hut_ci.reports.json_document import read
 
         try:
@@ -111,39 +109,37 @@ class Delivery:
         if report.commit_sha is None:
             return
         hurried = report.verdict.name is VerdictName.CANCELLED
-        seconds = HURRIED_SECONDS if hurried else DELIVERY_SECONDS
-        for address in self._statuses():
-            self._try(lambda to=address: self._publish(to, document, report, seconds))  # type: ignore[misc]
-        if self.order.pull_request is not None and not hurried:
-            for address in self.forges.publish:
-                self._try(lambda to=address: self._comment(to, document, report))  # type: ignore[misc]
+        where = self.forges.statuses(report.commit_sha)
+        self.troubles += tell(where, lambda address: self._publish(address, document, report, hurried=hurried))
+        asked = self.forges.pull_requests()
+        if self.order.pull_request is not None and asked in self.forges.publish and not hurried:
+            self.troubles += tell([asked], lambda address: self._comment(address, document, report))
 
-    def _publish(self, address: Address, document: object, report: Report, seconds: float) -> None:
-        from hut_ci.cli.forges import open_sink
-
-        sink = open_sink(address, os.environ, Deadline(seconds), self.say)
+    def _publish(self, address: Address, document: object, report: Report, *, hurried: bool) -> None:
+        sink = self._sink(address, HURRIED_SECONDS if hurried else DELIVERY_SECONDS, hurried=hurried)
         page = str(self.out / "summary.md") if address.kind == "local" else self.order.run_url
-        publish(
-            document,
-            sink,
-            sha=report.commit_sha,
-            slot=report.slot,
-            context=self.wishes.context,
-            target_url=page,
+        posted = publish(
+            document, sink, sha=report.commit_sha, slot=report.slot, context=self.wishes.context, target_url=page
         )
+        if not hurried:
+            self._replace_unclaimed(sink, posted)
         if self.wishes.check_run and address.kind == "github" and isinstance(document, Mapping):
-            self._check_run(address, document, report, seconds)
+            self._check_run(sink, document, report)
 
-    def _check_run(self, address: Address, document: Mapping[str, Any], report: Report, seconds: float) -> None:
-        from hut_ci.cli.forges import open_sink
+    def _replace_unclaimed(self, sink: Any, posted: Status) -> None:
+        """Renew what an earlier run left that was asked the same, and ended before it knew its slot."""
+        unclaimed = self.wishes.name(self.order.slot or "no slot")
+        known = [] if unclaimed == posted.context else sink.statuses(posted.sha)
+        if any(status.context == unclaimed for status in known):
+            sink.set_status(posted.sha, unclaimed, posted.state, posted.description, self.order.run_url)
+
+    def _check_run(self, sink: object, document: Mapping[str, Any], report: Report) -> None:
         from hut_ci.forges.github.statuses import GitHubStatuses
         from hut_ci.stages.check_run import check_run
 
-        sink = open_sink(address, os.environ, Deadline(seconds), self.say)
         assert isinstance(sink, GitHubStatuses)
         assert report.commit_sha is not None
-        name = self.wishes.context.replace("{slot}", report.slot or "no slot")
-        check_run(sink, document, report.commit_sha, name, self.order.run_url)
+        check_run(sink, document, report.commit_sha, self.wishes.name(report.slot or "no slot"), self.order.run_url)
 
     def _comment(self, address: Address, document: object, report: Report) -> None:
         from hut_ci.cli.forges import open_conversation
@@ -152,7 +148,8 @@ class Delivery:
         conversation = open_conversation(address, os.environ, Deadline(DELIVERY_SECONDS), self.say)
         if conversation is not None:
             request = self._request(report)
-            discuss(request, results_of(request, [document]), conversation, self.wishes.comment)
+            results = results_of(request, [document])
+            discuss(request, results, conversation, self.wishes.comment, about=request.pairs[0].context)
 
     def _request(self, report: Report) -> Request:
         """What this one run was asked, as the document that a run elsewhere would have had."""
@@ -160,43 +157,30 @@ class Delivery:
         slot = report.slot or "no slot"
         return Request(
             commit_sha=report.commit_sha,
-            pairs=(Pair(slot, self.wishes.context.replace("{slot}", slot)),),
+            pairs=(Pair(slot, self.wishes.name(slot)),),
             not_after=utc_now(),
             pull_request=self.order.pull_request,
             run_url=self.order.run_url,
             skip_tested=True,
         )
 
-    def _statuses(self) -> list[Address]:
-        """Where statuses go: not to the GitLab project whose job this is."""
-        from hut_ci.cli.forges import is_own_job
+    def _sink(self, address: Address, seconds: float, *, hurried: bool = False) -> StatusSink:
+        from hut_ci.cli.forges import open_sink
 
-        return [address for address in self.forges.publish if not is_own_job(address, os.environ)]
-
-    def _try(self, tell: Callable[[], None]) -> None:
-        try:
-            tell()
-        except PublishError as error:
-            self.troubles.append(error)
-        except HutCiError as error:  # a token file that vanished, say
-            self.troubles.append(PublishError(error.what, why=error.why, todo=error.todo))
+        return open_sink(address, os.environ, Deadline(seconds), self.say, hurried=hurried)
 
     def refuse_silence(self) -> None:
         """Raise PublishError where an answer did not get through, with the command that repeats it."""
-        if not self.troubles:
-            return
-        first = self.troubles[0]
-        words = [f"--publish {address}" for address in self.forges.publish]
+        from hut_ci.cli.forges import refuse_silence
+
+        again = ["hut-ci", "report", "publish", str(self.out)]
+        for address in self.forges.publish:
+            again += ["--publish", str(address)]
         if self.order.pull_request is not None:
-            words.append(f"--pull-request {self.order.pull_request}")
-        if self.wishes.context != CONTEXT:
-            words.append(f"--context '{self.wishes.context}'")
-        again = " ".join(["hut-ci report publish", str(self.out), *words])
-        raise PublishError(
-            "; ".join(dict.fromkeys(error.what for error in self.troubles)),
-            why=first.why,
-            todo=f"{first.todo}; the report is kept, this sends it again: `{again}`",
-        )
+            again += ["--pull-request", str(self.order.pull_request)]
+        if "{slot}" in self.wishes.context and self.wishes.context != CONTEXT:
+            again += ["--context", self.wishes.context]
+        refuse_silence(self.troubles, again)
 
 
 def _summarise(out: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from hut_ci.deadline import Deadline
+from hut_ci.errors import HutCiError, PublishError
 from hut_ci.forges.address import Address, parse_address, token_source
 
 if TYPE_CHECKING:
@@ -15,17 +17,11 @@ if TYPE_CHECKING:
     from hut_ci.forges.github.builds import GitHubBuilds
     from hut_ci.forges.gitlab.builds import GitLabBuilds
     from hut_ci.stages.comment import Conversation
-    from hut_ci.stages.publish import Posted, StatusSink
+    from hut_ci.stages.publish import StatusSink
 
     Builds = GitHubBuilds | GitLabBuilds
 
 Pause = Callable[[str], None]
-
-
-class Statuses(Protocol):
-    """A sink that also tells what stands there; every forge is one."""
-
-    def statuses(self, sha: str) -> list[Posted]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,14 @@ class Forges:
         """Every forge that is asked over the network, once."""
         named = [address for address in (self.builds, *self.publish) if address and address.kind != "local"]
         return tuple(dict.fromkeys(named))
+
+    def statuses(self, sha: str) -> list[Address]:
+        """Where statuses of that commit go: not to the GitLab project whose job for it this is."""
+        return [address for address in self.publish if not is_own_job(address, sha, self.environ)]
+
+    def pull_requests(self) -> Address | None:
+        """The forge that a pull request's number belongs to: that of the builds, else the first one that is told."""
+        return next(iter(self.remote()), None)
 
     def secrets(self) -> tuple[str, ...]:
         """The tokens of all of them, for the redactor."""
@@ -63,10 +67,43 @@ def read(address: Address, environ: Mapping[str, str]) -> Token:
     return read_token(token_source(address, environ), environ)
 
 
-def is_own_job(address: Address, environ: Mapping[str, str]) -> bool:
-    """Whether we run in a job of that GitLab project: the job is the status then, a second one would contradict it."""
+def tell(addresses: Iterable[Address], what: Callable[[Address], None]) -> list[PublishError]:
+    """Do `what` for each forge; what went wrong, because one that fails must not cost the others their answer."""
+    troubles = []
+    for address in addresses:
+        try:
+            what(address)
+        except PublishError as error:
+            troubles.append(error)
+        except HutCiError as error:  # a token file that vanished, say
+            troubles.append(PublishError(error.what, why=error.why, todo=error.todo))
+        except Exception as error:  # even a bug of ours
+            troubles.append(PublishError(f"{address}: a bug in hut-ci ({type(error).__name__}: {error})"))
+    return troubles
+
+
+def refuse_silence(troubles: Sequence[PublishError], again: Sequence[str]) -> None:
+    """Raise PublishError where an answer did not get through, with the command that repeats it."""
+    if not troubles:
+        return
+    first = troubles[0]
+    raise PublishError(
+        "; ".join(dict.fromkeys(error.what for error in troubles)),
+        why=first.why,
+        todo="; ".join(
+            [*filter(None, [first.todo]), f"the report is kept, this sends it again: `{shlex.join(again)}`"]
+        ),
+    )
+
+
+def is_own_job(address: Address, sha: str, environ: Mapping[str, str]) -> bool:
+    """Whether we run in that GitLab project's job for that commit: the job is the status then.
+
+    In a merge request's pipeline the job's commit may be a merge; the request's head is named apart.
+    """
     return (
         address.kind == "gitlab"
+        and sha in (environ.get("CI_COMMIT_SHA"), environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA"))
         and environ.get("GITLAB_CI") == "true"
         and environ.get("CI_PROJECT_PATH", "").lower() == address.name.lower()
         and environ.get("CI_API_V4_URL", "").rstrip("/") == address.api
@@ -90,8 +127,10 @@ def open_builds(address: Address, environ: Mapping[str, str], deadline: Deadline
     return GitLabBuilds(gitlab.open_api(address, token, deadline, on_pause), deadline)
 
 
-def open_sink(address: Address, environ: Mapping[str, str], deadline: Deadline, on_pause: Pause) -> StatusSink:
-    """The statuses of any forge; every request ends before `deadline`."""
+def open_sink(
+    address: Address, environ: Mapping[str, str], deadline: Deadline, on_pause: Pause, *, hurried: bool = False
+) -> StatusSink:
+    """The statuses of any forge; every request ends before `deadline`, a `hurried` one asks no more than it must."""
     if address.kind == "local":
         from hut_ci.forges.local import LocalForge
 
@@ -101,11 +140,11 @@ def open_sink(address: Address, environ: Mapping[str, str], deadline: Deadline, 
         from hut_ci.forges.github.api import open_api
         from hut_ci.forges.github.statuses import GitHubStatuses
 
-        return GitHubStatuses(open_api(address, token, deadline, on_pause))
+        return GitHubStatuses(open_api(address, token, deadline, on_pause), look_first=not hurried)
     from hut_ci.forges.gitlab import api as gitlab
     from hut_ci.forges.gitlab.statuses import GitLabStatuses
 
-    return GitLabStatuses(gitlab.open_api(address, token, deadline, on_pause))
+    return GitLabStatuses(gitlab.open_api(address, token, deadline, on_pause), look_first=not hurried)
 
 
 def open_conversation(

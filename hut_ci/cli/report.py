@@ -69,7 +69,10 @@ def show(file: Path, form: str, limit: int) -> None:
     document = read(file)
     if found := problems(document):
         raise _invalid(file, found)
-    click.echo(_converted(document, form, limit, file), nl=False)
+    from hut_ci.reports.escaping import ci_log
+
+    text = _converted(document, form, limit, file)
+    click.echo(ci_log(text) if form in ("status", "text") else text, nl=False)
 
 
 def _report_in(path: Path) -> Path:

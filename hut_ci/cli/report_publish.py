@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ from hut_ci.errors import ConfigError, PublishError, UsageError
 
 if TYPE_CHECKING:
     from hut_ci.cli.forges import Forges
+    from hut_ci.forges.address import Address
     from hut_ci.model import Request
     from hut_ci.stages.publish import Status
+    from hut_ci.stages.sweep import Swept
 
 FORGE = "FORGE"
-SINCE = 72.0
+SINCE = 72
 
 
 @click.command("publish", short_help="Post the statuses of reports that were written elsewhere.")
@@ -54,12 +57,14 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
       hut-ci report publish hut-ci-out/HUT-…/ --publish github:acme/firmware
       hut-ci report publish reports/* --request request.json
     """
-    from hut_ci.cli.forges import forges_of
+    from hut_ci.cli.forges import forges_of, refuse_silence
+    from hut_ci.reports.escaping import ci_log
     from hut_ci.stages.request import read_request
 
-    documents = [_read(path) for path in reports]
+    _refuse_both(options)
+    documents = [_read(path) for path in _each(reports)]
     request = read_request(options["request"]) if options["request"] else _request_of(documents, options)
-    forges = forges_of(None, options["publish"] or request.publish, os.environ)
+    forges = forges_of(request.builds, options["publish"] or request.publish, os.environ)
     if not forges.publish:
         raise UsageError("nothing says where to publish", todo="give `--publish github:OWNER/NAME`")
     posted, troubles = _deliver(request, documents, forges, options["comment"])
@@ -67,48 +72,60 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         click.echo(json.dumps([_entry(where, status) for where, status in posted], indent=2))
     else:
         for where, status in posted:
-            click.echo(f"{where}  {status.context}: {status.state}, {status.description}")
-    if troubles:
-        first = troubles[0]
-        raise PublishError("; ".join(error.what for error in troubles), why=first.why, todo=first.todo)
+            click.echo(ci_log(f"{where}  {status.context}: {status.state}, {status.description}"))
+    refuse_silence(troubles, ["hut-ci", *sys.argv[1:]])
     return 0
 
 
 @click.command("sweep", short_help="End the pending statuses that nobody will end.")
 @click.option("--forge", metavar=FORGE, required=True, help="Where to look: github:OWNER/NAME, gitlab:…, local:DIR.")
 @click.option("--commit", "commits", multiple=True, metavar="SHA", help="Only this commit; again for several.")
-@click.option("--since", type=float, default=SINCE, show_default=True, metavar="HOURS", help="How far back to look.")
-@click.option("--context", metavar="TEMPLATE", help="Name of the statuses. [default: hardware / {slot}]")
+@click.option(
+    "--since",
+    type=click.IntRange(1, 24 * 366),
+    default=SINCE,
+    show_default=True,
+    metavar="HOURS",
+    help="How far back to look for builds.",
+)
+@click.option("--context", metavar="TEMPLATE", help="Only statuses of this name. [default: all that name their time]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was ended as a JSON list.")
-def sweep(forge: str, commits: tuple[str, ...], since: float, context: str | None, as_json: bool) -> int:
+def sweep(forge: str, commits: tuple[str, ...], since: int, context: str | None, as_json: bool) -> int:
     """Turn each pending status whose time is over into an error; for a scheduled job.
 
     A job that no runner took, a run that was cancelled whole, or a host that was lost cannot say so itself.
-    Looked at are the commits that were built within the last hours.
+    Looked at are the commits that were built within the last hours; name others with --commit.
 
     \b
     Example:
       hut-ci report sweep --forge github:acme/firmware
     """
     from hut_ci.cli.forges import forges_of
+    from hut_ci.reports.escaping import ci_log
 
     address = forges_of(forge, (), os.environ).publish[0]
-    ended = _sweep_local(address.name, since) if address.kind == "local" else _sweep(address, commits, since, context)
+    troubles: Sequence[PublishError] = ()
+    if address.kind == "local":
+        ended = _sweep_local(address.name, since)
+    else:
+        swept = _sweep(address, commits, since, context)
+        ended, troubles = list(swept.ended), swept.troubles
     if as_json:
         click.echo(json.dumps([_entry(str(address), status) for status in ended], indent=2))
     else:
         for status in ended:
-            click.echo(f"{status.sha[:12]}  {status.context}: {status.state}, {status.description}")
+            click.echo(ci_log(f"{status.sha[:12]}  {status.context}: {status.state}, {status.description}"))
         click.echo(f"{len(ended)} pending status{'es' if len(ended) != 1 else ''} ended")
+    if troubles:
+        raise troubles[0]
     return 0
 
 
-def _sweep(address: Any, commits: Sequence[str], since: float, context: str | None) -> list[Status]:
+def _sweep(address: Any, commits: Sequence[str], since: int, context: str | None) -> Swept:
     from hut_ci.cli.delivery import DELIVERY_SECONDS
     from hut_ci.cli.forges import open_builds, open_sink
     from hut_ci.deadline import Deadline
     from hut_ci.stages.artifact import full_sha
-    from hut_ci.stages.publish import CONTEXT
     from hut_ci.stages.sweep import sweep as end_overdue
     from hut_ci.units import utc_now
 
@@ -117,14 +134,33 @@ def _sweep(address: Any, commits: Sequence[str], since: float, context: str | No
     named = [full_sha(sha) for sha in commits]
     looked_at = named or open_builds(address, os.environ, until, _say).recent_commits(start)
     sink = open_sink(address, os.environ, until, _say)
-    return end_overdue(sink, looked_at, [context or CONTEXT, "hardware"], utc_now())  # type: ignore[arg-type]
+    # Every remote sink tells what stands there; only a folder's does it in another shape.
+    return end_overdue(sink, looked_at, [context] if context else [], utc_now())  # type: ignore[arg-type]
 
 
-def _sweep_local(folder: str, since: float) -> list[Any]:
+def _sweep_local(folder: str, since: int) -> list[Any]:
     from hut_ci.forges.local import LocalForge
 
     before = (datetime.now(UTC) - timedelta(hours=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return LocalForge(Path(folder)).repair(before)
+
+
+def _refuse_both(options: Any) -> None:
+    """A request says where the answers go: raises UsageError for options that would say it, too."""
+    both = [name for name in ("pull_request", "context") if options["request"] and options[name] is not None]
+    if both:
+        raise UsageError(
+            f"--{both[0].replace('_', '-')} beside --request",
+            why="the request names the pull request and the contexts",
+            todo="leave the option out",
+        )
+
+
+def _each(paths: Sequence[Path]) -> Iterator[Path]:
+    """The reports of several slots lie in folders of one folder (`hut-ci run --slot … --slot … --out DIR`)."""
+    for path in paths:
+        inner = sorted(path.glob("*/report.json")) if path.is_dir() and not (path / "report.json").exists() else []
+        yield from inner or [path]
 
 
 def _read(path: Path) -> object:
@@ -147,20 +183,28 @@ def _request_of(documents: Sequence[object], options: Any) -> Request:
     from hut_ci.stages.artifact import full_sha
     from hut_ci.units import utc_now
 
-    known = [document for document in documents if isinstance(document, dict) and not problems(document)]
-    known = [document for document in known if "hardware" in document]
+    if not documents:
+        raise UsageError("no report was given", todo="give the folders that `hut-ci run --out` wrote")
+    for document in documents:
+        if not isinstance(document, dict) or problems(document) or "hardware" not in document:
+            raise UsageError(
+                "a report is not valid, and nothing else says where its answer belongs",
+                why="left out, the others would look like the whole",
+                todo="look at it with `hut-ci report validate`, or give `--request request.json`",
+            )
+    known = [document for document in documents if isinstance(document, dict)]
     commits = {document["hardware"]["commit_sha"] for document in known}
-    if not known or len(commits) != 1:
+    if len(commits) != 1:
         raise UsageError(
-            f"{len(known)} of {len(documents)} reports are valid, about {len(commits)} commits",
-            why="without a request the reports say where they belong, and have to agree",
+            f"the reports are about {len(commits)} commits",
+            why="without a request they say where they belong, and have to agree",
             todo="give reports of one commit, or `--request request.json`",
         )
-    template = Wishes.of(options).context
+    wishes = Wishes.of(options)
     slots = dict.fromkeys(str(document["hardware"]["slot"] or "no slot") for document in known)
     return Request(
         commit_sha=full_sha(commits.pop()),
-        pairs=tuple(Pair(slot, template.replace("{slot}", slot)) for slot in slots),
+        pairs=tuple(Pair(slot, wishes.name(slot)) for slot in slots),
         not_after=utc_now(),
         pull_request=options["pull_request"],
         run_url=run_page(os.environ),
@@ -173,23 +217,24 @@ def _deliver(
     request: Request, documents: Sequence[object], forges: Forges, when: Any
 ) -> tuple[list[tuple[str, Status]], list[PublishError]]:
     from hut_ci.cli.delivery import DELIVERY_SECONDS
-    from hut_ci.cli.forges import is_own_job, open_conversation, open_sink
+    from hut_ci.cli.forges import open_conversation, open_sink, tell
     from hut_ci.deadline import Deadline
     from hut_ci.stages.deliver import deliver, discuss, results_of
 
     posted: list[tuple[str, Status]] = []
-    troubles: list[PublishError] = []
-    for address in forges.publish:
-        until = Deadline(DELIVERY_SECONDS)
-        try:
-            if not is_own_job(address, os.environ):
-                sink = open_sink(address, os.environ, until, _say)
-                posted += [(str(address), status) for status in deliver(request, documents, sink)]
-            conversation = open_conversation(address, os.environ, until, _say)
-            if conversation is not None:
-                discuss(request, results_of(request, documents), conversation, when)
-        except PublishError as error:
-            troubles.append(error)
+
+    def post(address: Address) -> None:
+        sink = open_sink(address, os.environ, Deadline(DELIVERY_SECONDS), _say)
+        posted.extend((str(address), status) for status in deliver(request, documents, sink))
+
+    def comment(address: Address) -> None:
+        conversation = open_conversation(address, os.environ, Deadline(DELIVERY_SECONDS), _say)
+        if conversation is not None:
+            discuss(request, results_of(request, documents), conversation, when)
+
+    asked = forges.pull_requests()
+    troubles = tell(forges.statuses(request.commit_sha), post)
+    troubles += tell([asked] if asked is not None and asked in forges.publish else [], comment)
     return posted, troubles
 
 

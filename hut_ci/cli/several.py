@@ -39,7 +39,10 @@ Message: TypeAlias = tuple[Job, str | None]
 def run_several(slots: Sequence[str], options: dict[str, Any]) -> int:
     """`hut-ci run` on each of `slots` at once; 1 where a firmware failed, else the highest exit code."""
     from hut_ci.cli.composition import file_name
+    from hut_ci.stages.artifact import full_sha
 
+    if options["commit"] is not None:
+        full_sha(options["commit"])
     out = (options["out"] or Path("hut-ci-out")).absolute()
     words = _forwarded({**options, "comment": "never"})  # one comment tells of all slots, so it comes from here
     jobs = [Job(slot, (*words, "--slot", slot), out / file_name(slot)) for slot in slots]

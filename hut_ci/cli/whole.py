@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hut_ci.cli.answers import Answer
 from hut_ci.deadline import Deadline
-from hut_ci.errors import PublishError
 from hut_ci.model import Pair, Request
 from hut_ci.units import utc_now
+
+if TYPE_CHECKING:
+    from hut_ci.forges.address import Address
 
 
 def tell_all(answers: Sequence[Answer], options: Mapping[str, Any]) -> None:
@@ -18,38 +20,56 @@ def tell_all(answers: Sequence[Answer], options: Mapping[str, Any]) -> None:
 
     Raises PublishError where a forge does not take them.
     """
-    from hut_ci.cli.composition import run_page
-    from hut_ci.cli.delivery import DELIVERY_SECONDS, Wishes
-    from hut_ci.cli.forges import forges_of, is_own_job, open_conversation, open_sink
+    from hut_ci.cli.delivery import DELIVERY_SECONDS
+    from hut_ci.cli.forges import forges_of, open_conversation, open_sink, refuse_silence, tell
     from hut_ci.stages.deliver import aggregate, discuss, results_of
 
-    documents = [answer.document for answer in answers if answer.document is not None]
-    wishes = Wishes.of(options)
-    forges = forges_of(options["forge"], options["publish"], os.environ)
-    if options["commit"] is None or not forges.publish:
+    request = _request(answers, options)
+    if request is None:
         return
-    slots = dict.fromkeys(_slot(answer) for answer in answers)
-    request = Request(
+    where = options["publish"] or (("none",) if options["request"] else ())
+    forges = forges_of(request.builds, where, os.environ)
+    results = results_of(request, [answer.document for answer in answers if answer.document is not None])
+
+    def post(address: Address) -> None:
+        sink = open_sink(address, os.environ, Deadline(DELIVERY_SECONDS), _quiet)
+        if request.aggregate:
+            aggregate(request, results, sink, request.aggregate)
+
+    def comment(address: Address) -> None:
+        conversation = open_conversation(address, os.environ, Deadline(DELIVERY_SECONDS), _quiet)
+        if conversation is not None:
+            discuss(request, results, conversation, options["comment"])
+
+    asked = forges.pull_requests()
+    troubles = tell(forges.statuses(request.commit_sha), post)
+    troubles += tell([asked] if asked in forges.publish and asked is not None else [], comment)
+    again = ["hut-ci", "report", "publish", *(str(answer.out) for answer in answers)]
+    for address in forges.publish:
+        again += ["--publish", str(address)]
+    refuse_silence(troubles, again)
+
+
+def _request(answers: Sequence[Answer], options: Mapping[str, Any]) -> Request | None:
+    """What was asked: the document, or the options as one; None where no commit is known."""
+    from hut_ci.cli.composition import run_page
+    from hut_ci.cli.delivery import Wishes
+    from hut_ci.stages.request import read_request
+
+    if options["request"] is not None:
+        return read_request(options["request"])
+    if options["commit"] is None:
+        return None
+    wishes, slots = Wishes.of(options), dict.fromkeys(_slot(answer) for answer in answers)
+    return Request(
         commit_sha=options["commit"],
-        pairs=tuple(Pair(slot, wishes.context.replace("{slot}", slot)) for slot in slots),
+        pairs=tuple(Pair(slot, wishes.name(slot)) for slot in slots),
         not_after=utc_now(),
+        builds=options["forge"],
         pull_request=options["pull_request"],
         run_url=options["run_url"] or run_page(os.environ),
         skip_tested=True,
     )
-    results, troubles = results_of(request, documents), []
-    for address in forges.publish:
-        until = Deadline(DELIVERY_SECONDS)
-        try:
-            if request.aggregate and not is_own_job(address, os.environ):
-                aggregate(request, results, open_sink(address, os.environ, until, _quiet), request.aggregate)
-            conversation = open_conversation(address, os.environ, until, _quiet)
-            if conversation is not None:
-                discuss(request, results, conversation, wishes.comment)
-        except PublishError as error:
-            troubles.append(error)
-    if troubles:
-        raise troubles[0]
 
 
 def _slot(answer: Answer) -> str:

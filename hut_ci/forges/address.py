@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 from hut_ci.credentials import Source
 from hut_ci.errors import UsageError
+from hut_ci.forges.loopback import is_loopback
 from hut_ci.reports.escaping import cut, plain
 
 KINDS = ("github", "gitlab", "local")
 GRAMMAR = "github:OWNER/NAME, gitlab:GROUP/NAME or local:DIR"
+NAMED = {"github": "OWNER/NAME", "gitlab": "GROUP/NAME or GROUP/SUBGROUP/NAME"}
 _NAME = r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}"
 _PATH = {"github": re.compile(rf"{_NAME}/{_NAME}"), "gitlab": re.compile(rf"{_NAME}(?:/{_NAME}){{1,20}}")}
 # The first variable that is set counts: those of the two CI systems are set in their jobs.
@@ -59,16 +61,25 @@ def _api(kind: str, environ: Mapping[str, str]) -> str:
     variables, default = API_URL[kind]
     name = next((name for name in variables if environ.get(name)), None)
     url = environ[name].rstrip("/") if name else default
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    local = host in ("localhost", "::1") or host.startswith("127.")
-    if not host or parts.scheme not in (("https", "http") if local else ("https",)) or parts.username or parts.query:
+    if not _is_trusted(url):
         raise UsageError(
             f"${name} is not the address of an API: {cut(plain(url), 80)}",
             why="a token is only sent over HTTPS, to a host that the address names",
             todo="write it like `https://github.example.org/api/v3` or `https://gitlab.example.org/api/v4`",
         )
     return url
+
+
+def _is_trusted(url: str) -> bool:
+    """HTTPS, or plain HTTP to this machine itself; no user, no query, and a port that there is."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if not host or port == 0 or parts.username or parts.password or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url))
 
 
 def token_source(address: Address, environ: Mapping[str, str]) -> Source:

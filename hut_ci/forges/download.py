@@ -6,6 +6,7 @@ A forge answers with a redirect to its object storage. No header of ours follows
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -15,6 +16,7 @@ import requests
 from hut_ci.deadline import Deadline
 from hut_ci.errors import ArtifactError
 from hut_ci.forges import http
+from hut_ci.forges.loopback import is_loopback
 
 HOPS = 4
 TRIES = 3
@@ -48,7 +50,10 @@ def download(
     for number in range(1, TRIES + 1):
         try:
             with _answer(url, headers, session, refuse) as response:
-                _save(response, into, deadline, on_progress, size)
+                http.within(
+                    deadline.remaining,
+                    lambda over, response=response: _save(response, into, deadline, over, on_progress, size),  # type: ignore[misc]
+                )
             return
         except (requests.ConnectionError, requests.Timeout) as error:
             if number == TRIES or deadline.expired:
@@ -60,7 +65,7 @@ def download(
 
 
 def _answer(url: str, headers: Mapping[str, str], session: requests.Session, refuse: Refuse) -> requests.Response:
-    """The response that carries the bytes; from the first redirect on, without credentials."""
+    """The response that carries the bytes; from the first redirect to elsewhere on, without credentials."""
     sent = {"Accept-Encoding": "identity", **headers}
     for _hop in range(HOPS):
         response = session.get(url, headers=sent, stream=True, allow_redirects=False)
@@ -70,8 +75,11 @@ def _answer(url: str, headers: Mapping[str, str], session: requests.Session, ref
         location = response.headers.get("Location", "")
         if not 300 <= response.status_code < 400 or not location:
             raise refuse(response)
-        url, sent = urljoin(url, location), {"Accept-Encoding": "identity"}
-        if urlsplit(url).scheme != "https" and not http.is_loopback(url):
+        onward = urljoin(url, location)
+        if not http.same_origin(onward, url):
+            sent = {"Accept-Encoding": "identity"}
+        url = onward
+        if urlsplit(url).scheme != "https" and not is_loopback(url):
             raise _failed(
                 f"it is redirected to {urlsplit(url).hostname} without HTTPS",
                 "the forge's storage is set up without TLS, or somebody redirects the download",
@@ -80,7 +88,14 @@ def _answer(url: str, headers: Mapping[str, str], session: requests.Session, ref
     raise _failed(f"more than {HOPS} redirects", "they lead in a circle", "ask the forge's operator")
 
 
-def _save(response: requests.Response, into: Path, deadline: Deadline, on_progress: Progress, size: int | None) -> None:
+def _save(
+    response: requests.Response,
+    into: Path,
+    deadline: Deadline,
+    over: threading.Event,
+    on_progress: Progress,
+    size: int | None,
+) -> None:
     length = response.headers.get("Content-Length", "")
     expected = int(length) if length.isdigit() else size or 0
     done, told = 0, 0
@@ -88,6 +103,8 @@ def _save(response: requests.Response, into: Path, deadline: Deadline, on_progre
         on_progress(0, expected)
         for chunk in http.read_chunks(response, deadline):
             done += len(chunk)
+            if over.is_set():
+                return
             if max(done, expected) > LARGEST:
                 raise _failed(
                     f"it has more than {LARGEST} bytes",

@@ -8,10 +8,11 @@ them, by the size of an answer, and to HTTPS (loopback aside). It alone decides 
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -19,6 +20,7 @@ from requests.adapters import HTTPAdapter
 
 from hut_ci.deadline import Deadline
 from hut_ci.forges import retry
+from hut_ci.forges.loopback import is_loopback
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
@@ -28,14 +30,27 @@ ANSWER_SECONDS = 60.0
 BODY_LIMIT = 16 << 20
 """Bytes of one API answer; a page of a hundred workflow runs has 2 MB."""
 CHUNK = 1 << 16
-LOOPBACK = ("127.", "localhost", "::1")
+TURNS = 5
+"""Redirects, or answers that say "not yet", one after the other; PyGithub itself would follow them for ever."""
+Result = TypeVar("Result")
+
+
+class Session(requests.Session):
+    """Follows a redirect within its origin only, and adds no credentials on the way: ~/.netrc would come in there."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        return target if target is not None and same_origin(urljoin(resp.url, target), resp.url) else None
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """The header stays as it is: the origin is the same."""
 
 
 def guarded_session(
     deadline: Deadline, *, on_pause: Callable[[str], None] | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> requests.Session:
     """A session of which no request outlasts `deadline`; `on_pause` is told why one waits before it is repeated."""
-    session = requests.Session()
+    session = Session()
     session.auth = _no_netrc  # a proxy is the operator's, but ~/.netrc would replace the token
     adapter = GuardedAdapter(deadline, on_pause or (lambda _text: None), sleep)
     session.mount("https://", adapter)
@@ -43,9 +58,38 @@ def guarded_session(
     return session
 
 
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host.startswith(LOOPBACK[0]) or host in LOOPBACK
+def same_origin(url: str, other: str) -> bool:
+    one, two = urlsplit(url), urlsplit(other)
+    return (one.scheme, one.hostname, one.port) == (two.scheme, two.hostname, two.port)
+
+
+def within(seconds: float, call: Callable[[threading.Event], Result]) -> Result:
+    """What `call` answers, if it does within `seconds`. Raises requests.Timeout, or whatever `call` raises.
+
+    A socket's own time-out starts again with every byte, so a server that drips its headers outlasts it. `call` runs in
+    a thread that is left behind when the time is over; it gets an event that is set then, to write nothing any more.
+    """
+    answers: list[Result] = []
+    errors: list[BaseException] = []
+    over = threading.Event()
+
+    def work() -> None:
+        try:
+            answers.append(call(over))
+        except BaseException as error:  # handed over to whoever waits
+            errors.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        worker.join(seconds)
+    finally:
+        over.set()
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise requests.Timeout("the answer did not end in time")
+    return answers[0]
 
 
 def cause(error: BaseException) -> str:
@@ -66,6 +110,7 @@ class GuardedAdapter(HTTPAdapter):
         self._deadline = deadline
         self._on_pause = on_pause
         self._sleep = sleep
+        self._turns = 0
 
     def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, stream: bool = False, **kwargs: Any
@@ -92,7 +137,7 @@ class GuardedAdapter(HTTPAdapter):
                     method, urlsplit(url).path, response.status_code, response.headers, tries, time.time()
                 )
                 if not self._pauses(pause, url, f"HTTP {response.status_code}"):
-                    return response
+                    return self._turned(response)
                 response.close()
 
     def _pauses(self, pause: float | None, url: str, why: str) -> bool:
@@ -104,15 +149,26 @@ class GuardedAdapter(HTTPAdapter):
         self._sleep(pause)
         return True
 
+    def _turned(self, response: requests.Response) -> requests.Response:
+        """Count what leads on instead of answering: 3xx, and 202, which says "ask again"."""
+        self._turns = self._turns + 1 if 300 <= response.status_code < 400 or response.status_code == 202 else 0
+        if self._turns > TURNS:
+            raise requests.TooManyRedirects(f"{self._turns} answers in a row led elsewhere")
+        return response
+
     def _once(self, request: requests.PreparedRequest, *, stream: bool, **kwargs: Any) -> requests.Response:
-        left = self._deadline.remaining
+        left = min(ANSWER_SECONDS, self._deadline.remaining)
         if not left:
             raise requests.Timeout("there is no time left")
         timeouts = (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
-        response = super().send(request, stream=True, timeout=timeouts, **kwargs)
-        if not stream:
-            response.raw = self._whole(response)
-        return response
+
+        def send(_over: threading.Event) -> requests.Response:
+            response = HTTPAdapter.send(self, request, stream=True, timeout=timeouts, **kwargs)
+            if not stream:
+                response.raw = self._whole(response)
+            return response
+
+        return within(left, send)
 
     def _whole(self, response: requests.Response) -> urllib3.HTTPResponse:
         """The answer with its body in memory. Raises requests.RequestException for a cut, slow or endless one."""

@@ -51,11 +51,11 @@ def asked_pause(headers: Mapping[str, str], now: float) -> float | None:
     """What `Retry-After` asks for, or the time until the limit is renewed (GitHub and GitLab name that differently)."""
     after = headers.get("Retry-After", "")
     if after.isdigit():
-        return float(after)
+        return float(after[:12])
     for prefix in ("X-RateLimit", "RateLimit"):
         reset = headers.get(f"{prefix}-Reset", "")
         if headers.get(f"{prefix}-Remaining") == "0" and reset.isdigit():
-            return max(0.0, float(reset) - now) + 1.0  # the second in which it is renewed is not known closer
+            return max(0.0, float(reset[:16]) - now) + 1.0  # the second in which it is renewed is not known closer
     return None
 
 

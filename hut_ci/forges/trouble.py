@@ -26,6 +26,10 @@ STATUS = {
 }
 SERVER = ("the forge has trouble of its own", "try again later; its status page may say more")
 PASSING = frozenset({409, 429})
+LONGEST_LIMIT = 86400.0
+"""Seconds; a limit that lasts longer is a header in another unit."""
+GARBLED = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
+"""What reading an answer raises that is not what its documentation promises; JSON nested too deep is a RuntimeError."""
 
 
 def refusal(
@@ -77,6 +81,17 @@ def garbage(kind: type[HutCiError], *, service: str, doing: str, what: str) -> H
     )
 
 
+def host_fault(kind: type[HutCiError], *, service: str, doing: str, error: OSError) -> HutCiError:
+    """The same for a fault of this host: no room, no right."""
+    return failed(
+        kind,
+        f"{service}: cannot {doing}: {error.strerror or error}",
+        why="this host has no room, or a folder of hut-ci cannot be written",
+        todo="look at `df -h` and at the folder `state_dir` of lab.yml",
+        passing=False,
+    )
+
+
 def failed(kind: type[HutCiError], what: str, *, why: str, todo: str, passing: bool) -> HutCiError:
     """`passing` says that trying again later may help."""
     if issubclass(kind, ArtifactError):
@@ -95,6 +110,6 @@ _LIMITS = (
 
 def _when(headers: Mapping[str, str]) -> str:
     pause = retry.asked_pause(headers, time.time())
-    if pause is None:
+    if pause is None or pause > LONGEST_LIMIT:
         return "try again later"
     return f"try again after {datetime.fromtimestamp(time.time() + pause, UTC):%H:%M:%S} UTC"

@@ -10,7 +10,7 @@ from hut_ci.errors import ArtifactError, UsageError
 from hut_ci.model import Artifact, FlashPlan
 from hut_ci.reports.escaping import cut, plain
 
-PULL_EVENTS = frozenset({"pull_request", "merge_request_event", "external_pull_request_event"})
+PULL_EVENTS = frozenset({"pull_request", "merge_request_event", "external_pull_request_event", "merge_group"})
 MAX_FILE = 1 << 30
 """Bytes of a build that is one file: reading it has no deadline."""
 
@@ -58,7 +58,7 @@ def refuse_own_judge(artifact: Artifact, *, read_from_commit: bool) -> None:
     """A pull request's build must not be judged by its own hut.yml: raises UsageError where that would happen."""
     if read_from_commit and artifact.event in PULL_EVENTS:
         raise UsageError(
-            f"the build is a pull request's ({artifact.event}), and its own hut.yml would decide what a pass is",
+            f"the build is a pull request's ({artifact.event}), and it would itself decide what a pass is",
             why="a pull request could then pass by changing what is expected",
             todo="give its number, so that the base branch's is read: `--pull-request N`; or a file of yours: `--hut`",
         )

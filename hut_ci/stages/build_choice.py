@@ -23,6 +23,7 @@ EVENTS = (
 itself, a pull request usually its merge with the base. `pull_request_target` and `workflow_run` build the base."""
 SKEW = timedelta(seconds=2)  # the API gives whole seconds, rounded by different hosts
 SHOWN = 12
+_CALLED_OFF = frozenset({BuildState.CANCELLED, BuildState.SKIPPED, BuildState.AWAITING_APPROVAL})
 _ENDED_BADLY = frozenset({BuildState.FAILED, BuildState.CANCELLED, BuildState.SKIPPED, BuildState.AWAITING_APPROVAL})
 
 
@@ -32,13 +33,17 @@ class NoRun(ArtifactError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The artifact that a run of ours needs; `run_id` names the build run, where it is known."""
+    """The artifact that a run of ours needs; `run_id` names the build run, where it is known.
+
+    `others` are the other variants of hut.yml: what is named after one of them is not `variant`'s.
+    """
 
     commit_sha: str
     selector: ArtifactSelector
     variant: str
     allow_fork: bool = False
     run_id: str | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
@@ -66,7 +71,8 @@ def check_run(run: BuildRun, wanted: Wanted) -> BuildRun:
             why="in a pull request's workflow `github.sha` is the merge commit, the run belongs to the request's head",
             todo="give the head: `github.event.pull_request.head.sha`, `CI_MERGE_REQUEST_SOURCE_BRANCH_SHA`",
         )
-    return _without_forks([run], wanted)[0]
+    found = _of_workflow(_without_forks([run], wanted), wanted)
+    return _of_best_event(found, wanted)
 
 
 def _no_run(wanted: Wanted) -> NoReturn:
@@ -110,7 +116,10 @@ def _of_workflow(runs: list[BuildRun], wanted: Wanted) -> list[BuildRun]:
 
 
 def _of_best_event(runs: list[BuildRun], wanted: Wanted) -> BuildRun:
-    """The run of the first allowed event that has one which may still give something; two of one event are refused."""
+    """The run of the first allowed event that has one which was not called off; two of one event are refused.
+
+    A push whose build failed is not passed over for a pull request's: that one built another commit, the merge.
+    """
     events = wanted.selector.events or EVENTS
     grouped = {event: [run for run in runs if run.event == event] for event in events}
     grouped = {event: found for event, found in grouped.items() if found}
@@ -120,7 +129,7 @@ def _of_best_event(runs: list[BuildRun], wanted: Wanted) -> BuildRun:
             why="the builds of these events are not taken: some check out other code than the commit's",
             todo="if they build this commit, allow them in hut.yml: `artifact: {events: [...]}`",
         )
-    alive = [found for found in grouped.values() if any(run.state not in _ENDED_BADLY for run in found)]
+    alive = [found for found in grouped.values() if any(run.state not in _CALLED_OFF for run in found)]
     group = (alive or list(grouped.values()))[0]
     return _only(_best_state(group), wanted)
 
@@ -179,12 +188,19 @@ def _matching(products: list[BuildProduct], run: BuildRun, wanted: Wanted) -> li
     selector = wanted.selector
     by_job = _glob(selector.job, run, wanted) if selector.job else None
     of_job = [p for p in products if by_job is None or p.job is None or by_job(p.job.name)]
+    of_job = [product for product in of_job if not _is_anothers(product.name, wanted)]
     if by_name := name_pattern(wanted, run):
         return [product for product in of_job if by_name(product.name)]
     if wanted.variant == "default" or (by_job is not None and any(product.job for product in of_job)):
         return of_job
     exact = [product for product in of_job if product.name == wanted.variant]
     return exact or [product for product in of_job if _holds_word(product.name, wanted.variant)]
+
+
+def _is_anothers(name: str, wanted: Wanted) -> bool:
+    """Whether a name belongs to a variant that is called more than ours: `i2s-debug` where `i2s` is wanted."""
+    longer = [other for other in wanted.others if _holds_word(other, wanted.variant) and other != wanted.variant]
+    return any(_holds_word(name, other) for other in longer)
 
 
 def _latest_attempt(run: BuildRun, products: list[BuildProduct]) -> list[BuildProduct]:
@@ -261,6 +277,8 @@ def _makers(run: BuildRun, product: BuildProduct, jobs: Sequence[BuildJob], want
     """
     if wanted.selector.job:
         named = [job for job in jobs if _glob(wanted.selector.job, run, wanted)(job.name)]
+        if named and product.created_utc and not any(_ran_at(job, product.created_utc, SKEW) for job in named):
+            raise _left_over(run, product)
         if not named:
             raise ArtifactError(
                 f"no job {_shown(wanted.selector.job)} in run {run.id}; there are: {_listed([j.name for j in jobs])}",
@@ -268,18 +286,13 @@ def _makers(run: BuildRun, product: BuildProduct, jobs: Sequence[BuildJob], want
                 todo="correct it; `{variant}` and `*` may stand in it",
             )
         return named
-    # The slack only where it is needed: a job that starts when another ends is not the other.
-    running_then = [job for job in jobs if _ran_at(job, product.created_utc, timedelta())]
-    running_then = running_then or [job for job in jobs if _ran_at(job, product.created_utc, SKEW)]
+    running_then = _running_at(jobs, product.created_utc)
     if not running_then:
-        raise ArtifactError(
-            f"{_shown(product.name)} in run {run.id} is left over from an earlier attempt",
-            why="no job of the latest attempt was running when it was made",
-            todo="start all jobs of the run again, or name the job in hut.yml: `artifact: {job: ...}`",
-        )
+        raise _left_over(run, product)
     if len({job.state for job in running_then}) > 1:
         by_values = [job for job in running_then if _values(job.name) and _all_words(product.name, _values(job.name))]
-        if len(by_values) != 1:
+        nameless = [job for job in running_then if job.state is not BuildState.SUCCESS and not _values(job.name)]
+        if len(by_values) != 1 or nameless:  # a job without matrix values may have made anything
             raise ArtifactError(
                 f"which job of run {run.id} made {_shown(product.name)} cannot be told, and not all succeeded: "
                 + _listed([f"{job.name} ({job.state})" for job in running_then]),
@@ -288,6 +301,24 @@ def _makers(run: BuildRun, product: BuildProduct, jobs: Sequence[BuildJob], want
             )
         return by_values
     return running_then
+
+
+def _running_at(jobs: Sequence[BuildJob], instant: str | None) -> list[BuildJob]:
+    """The jobs that ran at `instant`. The slack counts where nobody fits, and for those that did not end well.
+
+    A job that starts as another ends is not the other; one that failed as the artifact appears may be its maker.
+    """
+    strict = [job for job in jobs if _ran_at(job, instant, timedelta())]
+    close = [job for job in jobs if _ran_at(job, instant, SKEW)]
+    return (strict + [job for job in close if job not in strict and job.state in _ENDED_BADLY]) if strict else close
+
+
+def _left_over(run: BuildRun, product: BuildProduct) -> ArtifactError:
+    return ArtifactError(
+        f"{_shown(product.name)} in run {run.id} is left over from an earlier attempt",
+        why="no job of the latest attempt that could have made it was running when it was made",
+        todo="start all jobs of the run again, or name the job in hut.yml: `artifact: {job: ...}`",
+    )
 
 
 def _ran_at(job: BuildJob, instant: str | None, slack: timedelta) -> bool:

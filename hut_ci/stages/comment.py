@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 MARKER = "<!-- hut-ci: hardware -->"
+
+
+def marker(about: str) -> str:
+    """The invisible first line of a comment; `about` (a status' context) keeps those of several jobs apart."""
+    word = re.sub(r"[^A-Za-z0-9]+", "-", about).strip("-")[:100]
+    return MARKER.replace("hardware", word) if word else MARKER
+
+
 When = Literal["auto", "always", "never"]
 
 
@@ -26,15 +35,16 @@ class Conversation(Protocol):
     def edit_comment(self, number: int, comment_id: str, body: str) -> None: ...
 
 
-def upsert(conversation: Conversation, number: int, text: str, *, failed: bool, when: When) -> bool:
+def upsert(conversation: Conversation, number: int, text: str, *, failed: bool, when: When, about: str = "") -> bool:
     """Say `text` on pull request `number`; whether something was written.
 
     `auto` begins a comment for a failure only, but brings one that stands there up to date whatever happened.
     """
     if when == "never":
         return False
-    body = f"{MARKER}\n{text}"
-    own = conversation.own_comments(number, MARKER)
+    first = marker(about)
+    body = f"{first}\n{text}"
+    own = conversation.own_comments(number, first)
     if own:
         if own[0].body.strip() != body.strip():
             conversation.edit_comment(number, own[0].id, body)

@@ -10,7 +10,7 @@ from hut_ci.reports import states
 from hut_ci.reports.comment import comment
 from hut_ci.reports.escaping import cut
 from hut_ci.stages import publish
-from hut_ci.stages.aggregate import Result, result, whole
+from hut_ci.stages.aggregate import ORDER, Result, result, whole
 from hut_ci.stages.comment import Conversation, When, upsert
 from hut_ci.stages.publish import Status, StatusSink
 
@@ -34,6 +34,7 @@ def deliver(request: Request, documents: Sequence[object], forge: StatusSink) ->
             context=pair.context,
             target_url=request.run_url,
             allow_already=request.skip_tested,
+            upstream=request.builds is not None,
         )
         for pair in request.pairs
     ]
@@ -50,21 +51,31 @@ def aggregate(request: Request, results: Sequence[Result], forge: StatusSink, co
     return Status(request.commit_sha, context, state, text)
 
 
-def discuss(request: Request, results: Sequence[Result], conversation: Conversation, when: When) -> bool:
-    """Write or renew the one comment on the request's pull request; whether something was written."""
+def discuss(
+    request: Request, results: Sequence[Result], conversation: Conversation, when: When, about: str = ""
+) -> bool:
+    """Write or renew the one comment on the request's pull request; whether something was written.
+
+    `about` tells the comments of jobs apart that know of one slot each.
+    """
     if request.pull_request is None:
         return False
     rows = [(entry.slot, entry.sentence, entry.document) for entry in results]
     text = comment(request.commit_sha, rows, conversation.limit, request.run_url)
     failed = any(states.table()[entry.key].ws2 != "success" for entry in results)
-    return upsert(conversation, request.pull_request, text, failed=failed, when=when)
+    return upsert(conversation, request.pull_request, text, failed=failed, when=when, about=about)
 
 
 def _about(pair: Pair, documents: Sequence[object]) -> object:
-    """The report about the pair's slot; of several the last one that is not partial."""
+    """The report about the pair's slot; of several the worst one, and what cannot be read as a report is the worst."""
     found = [document for document in documents if _slot(document) == pair.slot and _fits(document, pair)]
-    whole_ones = [document for document in found if not _hardware(document).get("partial")]
-    return (whole_ones or found or [None])[-1]
+    return min(found, key=_badness, default=None)
+
+
+def _badness(document: object) -> int:
+    if publish.refusal(document, None, None) is not None:
+        return -1
+    return ORDER.index(states.key(_hardware(document)["verdict"]))
 
 
 def _fits(document: object, pair: Pair) -> bool:
@@ -81,6 +92,12 @@ def _hardware(document: object) -> Mapping[str, Any]:
 
 
 def _result(request: Request, pair: Pair, document: object) -> Result:
-    refused = publish.refusal(document, request.commit_sha, pair.slot, allow_already=request.skip_tested)
+    refused = publish.refusal(
+        document,
+        request.commit_sha,
+        pair.slot,
+        allow_already=request.skip_tested,
+        upstream=request.builds is not None,
+    )
     known = document if isinstance(document, Mapping) else None
     return result(pair.slot, known, refused, informational=pair.informational)

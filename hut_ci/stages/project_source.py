@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hut_ci import config
-from hut_ci.errors import Refused
+from hut_ci.errors import ArtifactError, Refused, UsageError
 from hut_ci.model import Project, PullRequest
 
 NAME = "hut.yml"
 
 
 class Files(Protocol):
-    """A forge, as far as files are concerned. Raises ArtifactError where it does not answer."""
+    """A forge, as far as files are concerned. Raises ArtifactError where it does not answer.
+
+    `file` answers None for 404, which a missing right gives, too; `knows` tells whether `ref` can be read at all.
+    """
 
     def file(self, path: str, ref: str) -> bytes | None: ...
+    def knows(self, ref: str) -> bool: ...
     def pull_request(self, number: int) -> PullRequest: ...
 
 
@@ -23,7 +27,7 @@ class Files(Protocol):
 class Found:
     """`changed` says that the pull request changes hut.yml, and that its base's was taken nevertheless.
 
-    `of_commit` says that the tested commit's own was read through the forge.
+    `of_commit` says that the tested commit decided, by its own hut.yml or by having none.
     """
 
     project: Project
@@ -39,19 +43,54 @@ def project_at(files: Files, commit_sha: str, pull_number: int | None) -> Found:
     ArtifactError where the forge does not answer.
     """
     if pull_number is None:
-        data = files.file(NAME, commit_sha)
-        return Found(_project(data, f"{NAME}@{commit_sha[:12]}"), of_commit=data is not None)
+        data = _read(files, commit_sha)
+        return Found(_project(data, f"{NAME}@{commit_sha[:12]}"), notes=_absent(data, commit_sha[:12]), of_commit=True)
+    pull = checked_head(files, commit_sha, pull_number)
+    base, head = _read(files, pull.base_ref), _read(files, commit_sha)
+    if base is None and head is not None:
+        raise UsageError(
+            f"the branch {pull.base_ref} has no {NAME}, and that of pull request {pull_number} cannot judge itself",
+            why="a pull request could otherwise choose a branch without one, or bring its own",
+            todo=f"merge {NAME} first, or give a file of yours: `--hut`",
+        )
+    changed = base != head
+    told = (f"this pull request changes {NAME}; that of {pull.base_ref} was used",) if changed else ()
+    return Found(_project(base, f"{NAME}@{pull.base_ref}"), changed, (*_absent(base, pull.base_ref), *told))
+
+
+def checked_head(files: Files, commit_sha: str, pull_number: int) -> PullRequest:
+    """The pull request, if it is open and the commit is its head. Raises Refused otherwise."""
     pull = files.pull_request(pull_number)
+    if not pull.open:
+        raise Refused(
+            f"pull request {pull_number} is closed",
+            why="nobody waits for its result",
+            todo="reopen it, or test the commit without `--pull-request`",
+        )
     if pull.head_sha != commit_sha:
         raise Refused(
             f"the head of pull request {pull_number} is {pull.head_sha[:12]} now, not {commit_sha[:12]}",
             why="commits were pushed since this one was asked for",
             todo="ask again for the new head",
         )
-    base, head = files.file(NAME, pull.base_ref), files.file(NAME, commit_sha)
-    changed = base != head
-    note = f"this pull request changes {NAME}; that of {pull.base_ref} was used"
-    return Found(_project(base, f"{NAME}@{pull.base_ref}"), changed, (note,) if changed else ())
+    return pull
+
+
+def _read(files: Files, ref: str) -> bytes | None:
+    """hut.yml at `ref`; None only where it is certain that there is none."""
+    data = files.file(NAME, ref)
+    if data is None and not files.knows(ref):
+        raise ArtifactError(
+            f"{NAME} cannot be read at {ref[:40]}: the forge answers 404 for that commit or branch, too",
+            why="it does not exist there, or the token may not read the repository's files",
+            todo="give the token the right to read files (`hut-ci doctor --forge`)",
+            evidence="forge_error",
+        )
+    return data
+
+
+def _absent(data: bytes | None, ref: str) -> tuple[str, ...]:
+    return () if data is not None else (f"{NAME} is not in {ref}: only the built-in rules counted",)
 
 
 def _project(data: bytes | None, name: str) -> Project:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from hut_ci.errors import PublishError
 from hut_ci.model import Evidence
 from hut_ci.reports import states
 from hut_ci.reports.escaping import cut, plain
@@ -51,6 +52,24 @@ class Posted:
     state: str
     description: str
     target_url: str | None
+
+
+class Known(Protocol):
+    """A sink that can tell what stands there."""
+
+    @property
+    def look_first(self) -> bool: ...
+    def statuses(self, sha: str) -> Sequence[Posted]: ...
+
+
+def known_before(forge: Known, sha: str) -> Sequence[Posted]:
+    """What stands there, as far as that can be read: reading must not keep a status from being posted."""
+    if not forge.look_first:
+        return ()
+    try:
+        return forge.statuses(sha)
+    except PublishError:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +118,16 @@ def publish(
     context: str = CONTEXT,
     target_url: str | None = None,
     allow_already: bool = True,
+    upstream: bool = False,
 ) -> Status:
     """Post the final state of a report `document`, or `error` for one that is missing, invalid or another's.
 
     `sha` and `slot` are the request's: with them the document has no say in where the status goes, and one
     about another commit or slot is not believed. Without them (one process did it all) the document's own
-    count. `allow_already` takes a pass that only recalls an earlier one. Raises UsageError without a full commit id.
+    count. `allow_already` takes a pass that only recalls an earlier one, `upstream` none of a
+    build that lay on the lab host. Raises UsageError without a full commit id.
     """
-    refused = refusal(document, sha, slot, allow_already=allow_already)
+    refused = refusal(document, sha, slot, allow_already=allow_already, upstream=upstream)
     hardware: Mapping[str, Any] = document["hardware"] if refused is None and isinstance(document, Mapping) else {}
     where = full_sha(sha if sha is not None else hardware.get("commit_sha"))
     place = slot if slot is not None else hardware.get("slot") or "no slot"
@@ -119,8 +140,13 @@ def publish(
     return _post(forge, Status(where, context.replace("{slot}", place), row.of(forge.vocabulary), text), target_url)
 
 
-def refusal(document: object, sha: str | None, slot: str | None, *, allow_already: bool = True) -> str | None:
-    """Why `document` is not the report that a final state may be taken from; None if it is."""
+def refusal(
+    document: object, sha: str | None, slot: str | None, *, allow_already: bool = True, upstream: bool = False
+) -> str | None:
+    """Why `document` is not the report that a final state may be taken from; None if it is.
+
+    With `upstream` a pass has to be of an artifact that a forge had for this commit.
+    """
     if not isinstance(document, Mapping):
         return "there is no report"
     if found := problems(document):
@@ -134,7 +160,14 @@ def refusal(document: object, sha: str | None, slot: str | None, *, allow_alread
         return "the report is about another slot"
     if hardware["verdict"]["evidence"]["id"] == ALREADY and not allow_already:
         return "the report recalls an earlier pass, and the request asked for a new one"
+    if upstream and hardware["verdict"]["name"] == "pass" and not _is_upstream(hardware, sha):
+        return "the report is about a build that did not come from the forge"
     return _contradiction(document, hardware)
+
+
+def _is_upstream(hardware: Mapping[str, Any], sha: str | None) -> bool:
+    artifact = hardware["artifact"] or {}
+    return artifact.get("source") == "upstream_artifact" and artifact.get("commit_sha") == sha
 
 
 def _contradiction(document: Mapping[str, Any], hardware: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ def from_document(document: Any, name: str) -> Request:
                 why="the last one would hide the others",
                 todo="ask for each slot once, and give each its own context",
             )
+    try:
+        datetime.fromisoformat(document["not_after"])
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} is not a valid request: not_after: {document['not_after']} is no instant of the calendar",
+            todo="write it like 2026-02-12T15:30:00Z",
+        ) from error
     values = {key: document[key] for key in PLAIN if key in document}
     return Request(
         commit_sha=document["commit_sha"],
@@ -56,11 +63,6 @@ def from_document(document: Any, name: str) -> Request:
         publish=tuple(document.get("publish", ())) or _default_publish(document),
         **values,
     )
-
-
-def is_over(request: Request, now: datetime | None = None) -> bool:
-    """Whether nobody waits for an answer any more."""
-    return datetime.fromisoformat(request.not_after) < (now or datetime.now(UTC))
 
 
 def _pair(entry: Mapping[str, Any]) -> Pair:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from hut_ci.errors import PublishError
 from hut_ci.model import Evidence
 from hut_ci.reports import states
 from hut_ci.reports.escaping import cut
@@ -28,20 +29,36 @@ class Overdue:
     target_url: str | None
 
 
-def sweep(forge: Statuses, commits: Iterable[str], contexts: Sequence[str], now_utc: str) -> list[Status]:
-    """End every overdue pending status of ours on `commits`; what was posted.
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was ended, and what kept other commits from being looked at."""
 
-    `contexts` are the templates whose statuses are ours (`hardware / {slot}`, `hardware`).
+    ended: tuple[Status, ...]
+    troubles: tuple[PublishError, ...]
+
+
+def sweep(forge: Statuses, commits: Iterable[str], contexts: Sequence[str], now_utc: str) -> Swept:
+    """End every overdue pending status on `commits`; one commit that cannot be read does not keep the others from it.
+
+    `contexts` are templates (`hardware / {slot}`); without any, every status that names its time is ours.
     """
-    ended = []
+    ended: list[Status] = []
+    troubles: list[PublishError] = []
     for sha in commits:
-        for late in overdue(forge.statuses(sha), contexts, now_utc, forge.vocabulary):
-            evidence = Evidence("no_answer", {"by": late.by})
-            state = states.of_verdict({"name": judge(evidence).name.value}).of(forge.vocabulary)
-            status = Status(sha, late.context, state, cut(sentence(evidence), forge.description_limit))
-            forge.set_status(status.sha, status.context, status.state, status.description, late.target_url)
-            ended.append(status)
-    return ended
+        try:
+            for late in overdue(forge.statuses(sha), contexts, now_utc, forge.vocabulary):
+                ended.append(_end(forge, sha, late))
+        except PublishError as error:
+            troubles.append(error)
+    return Swept(tuple(ended), tuple(troubles))
+
+
+def _end(forge: Statuses, sha: str, late: Overdue) -> Status:
+    evidence = Evidence("no_answer", {"by": late.by})
+    state = states.of_verdict({"name": judge(evidence).name.value}).of(forge.vocabulary)
+    status = Status(sha, late.context, state, cut(sentence(evidence), forge.description_limit))
+    forge.set_status(status.sha, status.context, status.state, status.description, late.target_url)
+    return status
 
 
 def overdue(posted: Iterable[Posted], contexts: Sequence[str], now_utc: str, vocabulary: str) -> list[Overdue]:
@@ -51,7 +68,7 @@ def overdue(posted: Iterable[Posted], contexts: Sequence[str], now_utc: str, voc
     found = []
     for status in posted:
         due = _DUE.search(status.description)
-        mine = any(pattern.fullmatch(status.context) for pattern in ours)
+        mine = not ours or any(pattern.fullmatch(status.context) for pattern in ours)
         if status.state == pending and mine and due and _is_over(due[1], now_utc):
             found.append(Overdue(status.context, due[1], status.target_url))
     return found

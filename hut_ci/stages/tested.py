@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hut_ci import __version__
 from hut_ci.model import FlashPlan, Project, Slot
 from hut_ci.reports.atomic import replace_file
 from hut_ci.units import utc_now
@@ -44,9 +45,10 @@ class Tested:
 
 
 def tested_key(commit_sha: str, slot: Slot, plan: FlashPlan, project: Project) -> str:
-    """A digest over all that a verdict depends on: commit, board, bytes and offsets, flash settings, suite."""
+    """A digest over all that a verdict depends on: commit, slot, bytes, flash settings, suite, and our own rules."""
     parts = [(part.offset, part.sha256) for part in plan.parts]
-    told = [commit_sha, slot.id, repr(slot.facts), parts, plan.erase_all, plan.erased, plan.mode, plan.freq, plan.size]
+    flashing = [plan.erase_all, plan.erased, plan.mode, plan.freq, plan.size]
+    told = [__version__, commit_sha, slot.id, slot.serial, repr(slot.facts), parts, flashing]
     suite = dataclasses.asdict(project.suite)
     suite["off"] = sorted(suite["off"])
     return hashlib.sha256(json.dumps([*told, suite], sort_keys=True, default=str).encode()).hexdigest()

@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 from console_script import HutCi
+from fakes.github import FakeGitHub
+from fakes.gitlab import FakeGitLab
+from upstream import github_contract, gitlab_contract
 
 from hut_ci.virtual.app_script import Command, Log, Script
 from hut_ci.virtual.images import build_folder
@@ -64,3 +67,19 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
         return path
 
     return build
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    """An empty GitHub; what is asked of it has to fit the official description."""
+    with FakeGitHub(checker=github_contract()) as server:
+        yield server
+        assert server.violations == []
+
+
+@pytest.fixture
+def gitlab() -> Iterator[FakeGitLab]:
+    """An empty GitLab; the same."""
+    with FakeGitLab(checker=gitlab_contract()) as server:
+        yield server
+        assert server.violations == []

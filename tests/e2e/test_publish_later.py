@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,7 @@ from upstream import (
     GITLAB_TOKEN,
     PARENT,
     SHA,
-    github_contract,
     github_with_decoys,
-    gitlab_contract,
     gitlab_with_decoys,
     token_for,
     zipped,
@@ -33,20 +30,10 @@ RUNS = Path(__file__).parents[1] / "data" / "reports" / "runs"
 RECORDED = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture
-def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub(checker=github_contract()) as server:
-        server.add_token(GITHUB_TOKEN)
-        server.repository("acme/firmware", id=1001).add_commit(RECORDED)
-        yield server
-        assert server.violations == []
-
-
-@pytest.fixture
-def gitlab() -> Iterator[FakeGitLab]:
-    with FakeGitLab(checker=gitlab_contract()) as server:
-        yield server
-        assert server.violations == []
+@pytest.fixture(autouse=True)
+def repository(github: FakeGitHub) -> None:
+    github.add_token(GITHUB_TOKEN)
+    github.repository("acme/firmware", id=1001).add_commit(RECORDED)
 
 
 def request(folder: Path, **changes: Any) -> Path:
@@ -214,7 +201,7 @@ def test_the_sweep_ends_what_nobody_answers(github: FakeGitHub, gitlab: FakeGitL
     future = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%MZ")
     for sha, slot, until in ((SHA, "hut-01", past), (SHA, "hut-02", future), (PARENT, "hut-01", past)):
         _pending(github, gitlab, sha, f"hardware / {slot}", f"waiting for a board, answer by {until}")
-    _pending(github, gitlab, SHA, "build", f"not ours, answer by {past}")
+    _pending(github, gitlab, SHA, "build", "not ours: it names no time")
     for forge in (GITHUB, GITLAB):
         answer = hut_ci("report", "sweep", "--forge", forge, "--json")
         assert answer.code == 0, answer

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import requests
 from conftest import Firmware, LabOf
 from console_script import Answer, HutCi
@@ -42,18 +40,6 @@ def note(event, arguments):
 
 sys.addaudithook(note)
 """
-
-
-@pytest.fixture
-def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
-        yield server
-
-
-@pytest.fixture
-def gitlab() -> Iterator[FakeGitLab]:
-    with FakeGitLab() as server:
-        yield server
 
 
 def recorded(hut_ci: HutCi) -> Path:

@@ -19,7 +19,7 @@ from hut_ci.stages.aggregate import ORDER, Result, whole
 from hut_ci.stages.check_run import check_run, remarks
 from hut_ci.stages.comment import MARKER, Comment, upsert
 from hut_ci.stages.deliver import deliver, discuss, results_of
-from hut_ci.stages.request import from_document, is_over, read_request
+from hut_ci.stages.request import from_document, read_request
 
 RUNS = Path(__file__).parents[1] / "data" / "reports" / "runs"
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -114,6 +114,22 @@ def test_an_earlier_pass_counts_only_where_it_was_asked_for() -> None:
     for skip, state in ((True, "success"), (False, "error")):
         sink = Sink()
         deliver(asked("hut-01", skip_tested=skip, aggregate=None), [copy.deepcopy(document)], sink)
+        assert sink.posted["hardware / hut-01"][1] == state
+
+
+def test_of_two_reports_about_a_slot_the_worst_counts() -> None:
+    for documents in ([recorded("fail"), recorded("pass")], [recorded("pass"), recorded("fail")]):
+        sink = Sink()
+        deliver(asked("hut-01"), documents, sink)
+        assert {state for _, state, _ in sink.posted.values()} == {"failure"}
+
+
+def test_a_build_that_lay_on_the_lab_host_answers_no_request_for_a_forges() -> None:
+    document = recorded("pass")
+    document["hardware"]["artifact"]["source"] = "local"
+    for builds, state in (("github:acme/firmware", "error"), (None, "success")):
+        sink = Sink()
+        deliver(asked("hut-01", builds=builds), [document], sink)
         assert sink.posted["hardware / hut-01"][1] == state
 
 
@@ -270,8 +286,6 @@ def test_a_request(tmp_path: Path) -> None:
     assert request.aggregate == "hardware"
     assert request.pairs[0] == Pair("hut-01", "hardware / hut-01", "i2s")
     assert request.pairs[1] == Pair("hut-02", "hil (2)", informational=True)
-    assert is_over(request)
-    assert not is_over(from_document({**REQUEST, "not_after": "2999-01-01T00:00Z"}, "x"))
 
 
 @pytest.mark.parametrize(
@@ -284,6 +298,7 @@ def test_a_request(tmp_path: Path) -> None:
         ({"pairs": [{"slot": "hut-01"}, {"slot": "hut-01"}]}, "share the slot hut-01"),
         ({"pairs": [{"slot": "hut-01", "context": "hardware"}]}, "share the context hardware"),
         ({"not_after": "tomorrow"}, "not_after"),
+        ({"not_after": "2027-13-45T99:99Z"}, "not_after"),
         ({"builds": "ftp:x"}, "builds"),
         ({"more": 1}, "more"),
         ({"run_url": "javascript:x"}, "run_url"),

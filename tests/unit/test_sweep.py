@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hut_ci.errors import PublishError
 from hut_ci.stages.publish import Posted, due
 from hut_ci.stages.sweep import overdue, sweep
 
@@ -51,7 +52,7 @@ def test_what_is_overdue(posted: Posted, late: bool) -> None:
 
 def test_an_overdue_one_becomes_an_error() -> None:
     forge = Forge(status(f"waiting, answer by {PAST}"), status("pass: all", "success", "hardware / hut-02"))
-    (ended,) = sweep(forge, [SHA], OURS, NOW)  # type: ignore[arg-type]
+    (ended,) = sweep(forge, [SHA], (), NOW).ended  # type: ignore[arg-type]
     assert (ended.state, ended.context) == ("error", "hardware / hut-01")
     assert forge.posted == [(SHA, "hardware / hut-01", "error", ended.description, "https://ci.example/1")]
     assert ended.description.startswith(f"blocked: no answer from the lab by {PAST}")
@@ -62,3 +63,20 @@ def test_the_time_survives_the_limit(limit: int) -> None:
     text = due("x" * 500, PAST, limit)
     assert len(text) <= limit
     assert overdue([status(text)], OURS, NOW, "github")
+
+
+def test_one_commit_that_cannot_be_read_does_not_stop_the_others() -> None:
+    class Broken(Forge):
+        def statuses(self, sha: str) -> list[Posted]:
+            if sha == "b" * 40:
+                raise PublishError("HTTP 422")
+            return self.found
+
+    swept = sweep(Broken(status(f"waiting, answer by {PAST}")), ["b" * 40, SHA], (), NOW)  # type: ignore[arg-type]
+    assert [ended.sha for ended in swept.ended] == [SHA]
+    assert [error.what for error in swept.troubles] == ["HTTP 422"]
+
+
+def test_without_a_template_whatever_names_its_time_is_ours() -> None:
+    """A request may have named the context."""
+    assert overdue([status(f"waiting, answer by {PAST}", context="lab/board-1")], (), NOW, "github")

@@ -6,9 +6,11 @@ Field names: GitHub's REST API description, version 2022-11-28.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from hut_ci.forges.fields import as_number, as_optional_text, as_text
 from hut_ci.model import BuildJob, BuildProduct, BuildRun, BuildState, PullRequest
 from hut_ci.units import utc_text
 
@@ -21,33 +23,34 @@ CONCLUSIONS = {
     "skipped": BuildState.SKIPPED,
     "action_required": BuildState.AWAITING_APPROVAL,
 }
-MERGES = frozenset({"pull_request", "merge_group"})
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MERGES = frozenset({"pull_request", "merge_group", "pull_request_target", "workflow_run"})
 """Events whose runs check out another commit than the one that they are filed under."""
 
 
 def build_run(data: Json) -> BuildRun:
-    event = text(data["event"])
+    event = as_text(data["event"])
     return BuildRun(
-        id=str(number(data["id"])),
-        head_sha=text(data["head_sha"]),
+        id=str(as_number(data["id"])),
+        head_sha=as_text(data["head_sha"]),
         event=event,
         state=_state(data),
-        repository=str(number(data["repository"]["id"])),
-        head_repository=str(number((data.get("head_repository") or {}).get("id", 0))),  # null: the fork was deleted
+        repository=str(as_number(data["repository"]["id"])),
+        head_repository=str(as_number((data.get("head_repository") or {}).get("id", 0))),  # null: the fork was deleted
         head_name=str((data.get("head_repository") or {}).get("full_name", "a deleted fork")),
-        workflow=text(data["path"]).partition("@")[0],  # some answers name the ref after the path
-        attempt=number(data.get("run_attempt") or 1),
-        branch=data.get("head_branch"),
-        url=data.get("html_url"),
+        workflow=as_text(data["path"]).partition("@")[0],  # some answers name the ref after the path
+        attempt=as_number(data.get("run_attempt") or 1),
+        branch=as_optional_text(data.get("head_branch")),
+        url=as_optional_text(data.get("html_url")),
         started_utc=utc_text(data.get("run_started_at") or data["created_at"]),
-        built_sha=None if event in MERGES else text(data["head_sha"]),
+        built_sha=None if event in MERGES else as_text(data["head_sha"]),
     )
 
 
 def build_job(data: Json) -> BuildJob:
     return BuildJob(
-        id=str(number(data["id"])),
-        name=text(data["name"]),
+        id=str(as_number(data["id"])),
+        name=as_text(data["name"]),
         state=_state(data),
         started_utc=utc_text(data["started_at"]) if data.get("started_at") else None,
         ended_utc=utc_text(data["completed_at"]) if data.get("completed_at") else None,
@@ -56,21 +59,29 @@ def build_job(data: Json) -> BuildJob:
 
 def build_product(data: Json) -> BuildProduct:
     return BuildProduct(
-        id=str(number(data["id"])),
-        name=text(data["name"]),
-        size=number(data["size_in_bytes"]),
-        digest=data.get("digest"),
+        id=str(as_number(data["id"])),
+        name=as_text(data["name"]),
+        size=as_number(data["size_in_bytes"]),
+        digest=_digest(data.get("digest")),
         expired=bool(data["expired"]),
         created_utc=utc_text(data["created_at"]) if data.get("created_at") else None,
     )
 
 
+def _digest(value: object) -> str | None:
+    """None where the upload has none; another one than SHA-256 cannot be compared and raises ValueError."""
+    text = as_optional_text(value)
+    if text is not None and not DIGEST.fullmatch(text):
+        raise ValueError("the artifact's digest is no SHA-256")
+    return text
+
+
 def pull_request(data: Json) -> PullRequest:
     return PullRequest(
-        number=number(data["number"]),
-        head_sha=text(data["head"]["sha"]),
-        base_ref=text(data["base"]["ref"]),
-        open=text(data["state"]) == "open",
+        number=as_number(data["number"]),
+        head_sha=as_text(data["head"]["sha"]),
+        base_ref=as_text(data["base"]["ref"]),
+        open=as_text(data["state"]) == "open",
     )
 
 
@@ -78,24 +89,12 @@ def content(data: Json) -> bytes:
     """The bytes of a file; GitHub sends up to 1 MB of one in base64 (docs: "Get repository content")."""
     if data["type"] != "file" or data["encoding"] != "base64":
         raise TypeError("no plain file stands there")
-    return base64.b64decode(text(data["content"]))
+    return base64.b64decode(as_text(data["content"]))
 
 
 def _state(data: Json) -> BuildState:
-    if text(data["status"]) in ("action_required",):
+    if as_text(data["status"]) in ("action_required",):
         return BuildState.AWAITING_APPROVAL
     if data["status"] != "completed":
         return BuildState.RUNNING  # queued, in_progress, requested, waiting, pending
     return CONCLUSIONS.get(str(data["conclusion"]), BuildState.FAILED)
-
-
-def text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text was expected, not {type(value).__name__}")
-    return value
-
-
-def number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"a number was expected, not {type(value).__name__}")
-    return value

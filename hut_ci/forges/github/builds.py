@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import ArtifactError
 from hut_ci.forges import trouble
 from hut_ci.forges.download import download
+from hut_ci.forges.fields import as_text
 from hut_ci.forges.github import answers
 from hut_ci.forges.github.api import SERVICE, GitHubApi
 from hut_ci.model import BuildJob, BuildProduct, BuildRun, PullRequest
@@ -46,7 +48,7 @@ class GitHubBuilds:
             found = [answers.build_run(run) for run in self.api.pages("actions/runs", "workflow_runs", head_sha=sha)]
             if not found:
                 latest = self.api.pages("actions/runs", "workflow_runs")
-                found = [answers.build_run(run) for run, _ in zip(latest, range(RECENT), strict=False)]
+                found = [answers.build_run(run) for run in islice(latest, RECENT)]
         return [run for run in found if run.head_sha == sha]
 
     def run(self, run_id: str, _sha: str) -> BuildRun:
@@ -88,6 +90,17 @@ class GitHubBuilds:
                 return None
             return answers.content(data)
 
+    def knows(self, ref: str) -> bool:
+        """Whether a commit or branch can be read with the right that its files need."""
+        with self._asking(f"look at {ref[:40]}", CONTENTS):
+            try:
+                self.api.get(f"commits/{quote(ref, safe='')}")
+            except GithubException as error:
+                if error.status not in (404, 422):
+                    raise
+                return False
+            return True
+
     def pull_request(self, number: int) -> PullRequest:
         with self._asking(f"look at pull request {number}", "`pull-requests: read`"):
             return answers.pull_request(self.api.get(f"pulls/{number}"))
@@ -96,7 +109,7 @@ class GitHubBuilds:
         """Commits that were built since then, the newest first, each once: whatever became of their branches."""
         with self._asking("list the latest runs", ACTIONS):
             runs = self.api.pages("actions/runs", "workflow_runs", created=f">={since_utc}")
-            return list(dict.fromkeys(answers.text(run["head_sha"]) for run in runs))
+            return list(dict.fromkeys(as_text(run["head_sha"]) for run in runs))
 
     def _asking(self, doing: str, needs: str) -> Any:
         return self.api.asking(ArtifactError, doing, needs)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from github.GithubException import GithubException
 
 from hut_ci.errors import PublishError
-from hut_ci.forges.github import answers
+from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.github.api import GitHubApi
 from hut_ci.stages.comment import Comment
 
@@ -42,7 +42,7 @@ class GitHubConversation:
     def _login(self) -> str | None:
         """Whose token it is; None for an app's (a workflow's among them), which has no user."""
         try:
-            return answers.text(self.api.get("/user")["login"])
+            return as_text(self.api.get("/user")["login"])
         except GithubException as error:
             if error.status not in (401, 403, 404):
                 raise
@@ -60,4 +60,4 @@ def _is_ours(entry: Mapping[str, Any], login: str | None) -> bool:
 
 
 def _comment(entry: Mapping[str, Any]) -> Comment:
-    return Comment(str(answers.number(entry["id"])), answers.text(entry["body"]))
+    return Comment(str(as_number(entry["id"])), as_text(entry["body"]))

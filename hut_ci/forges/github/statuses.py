@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hut_ci.errors import PublishError
-from hut_ci.forges.github import answers
+from hut_ci.forges.fields import as_optional_text, as_text
 from hut_ci.forges.github.api import GitHubApi
 from hut_ci.reports.status_text import GITHUB_LIMIT
-from hut_ci.stages.publish import Annotation, Posted
+from hut_ci.stages.publish import Annotation, Posted, known_before
 
 STATUSES = "`statuses: write`"
 CHECKS = "`checks: write` (an app's token: that of a workflow is one)"
@@ -22,16 +22,19 @@ ANNOTATIONS = 50
 
 @dataclass(frozen=True, slots=True)
 class GitHubStatuses:
-    """The statuses of one repository's commits. Every method raises PublishError where GitHub does not take it."""
+    """The statuses of one repository's commits. Every method raises PublishError where GitHub does not take it.
+
+    Without `look_first` a status is posted even if it stands there already: who is in a hurry saves a request.
+    """
 
     api: GitHubApi
+    look_first: bool = True
     vocabulary: ClassVar[Literal["github"]] = "github"
     description_limit: ClassVar[int] = GITHUB_LIMIT
 
     def set_status(self, sha: str, context: str, state: str, description: str, target_url: str | None = None) -> None:
         """Post a status, unless the last one of this context says the same already (1000 of one context are taken)."""
-        wanted = Posted(context, state, description, target_url)
-        if wanted in self.statuses(sha):
+        if Posted(context, state, description, target_url) in known_before(self, sha):
             return
         body = {"state": state, "context": context, "description": description}
         if target_url and target_url.startswith(("https://", "http://")):
@@ -77,10 +80,10 @@ class GitHubStatuses:
 
 def _posted(data: Mapping[str, Any]) -> Posted:
     return Posted(
-        answers.text(data["context"]),
-        answers.text(data["state"]),
-        data.get("description") or "",
-        data.get("target_url"),
+        as_text(data["context"]),
+        as_text(data["state"]),
+        as_optional_text(data.get("description")) or "",
+        as_optional_text(data.get("target_url")),
     )
 
 

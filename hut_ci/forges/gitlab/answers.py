@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from hut_ci.forges.fields import as_number, as_optional_text, as_text
 from hut_ci.model import BuildJob, BuildProduct, BuildRun, BuildState, PullRequest
 from hut_ci.units import utc_text
 
@@ -27,38 +29,49 @@ STATES = {
         BuildState.RUNNING,
     ),
 }
-MERGE_REF = re.compile(r"refs/merge-requests/(\d{1,10})/(head|merge)")
+MERGE_REF = re.compile(r"refs/merge-requests/(\d{1,10})/\w+")  # head, merge (its merged result), train
 
 
 def build_run(data: Json) -> BuildRun:
     """A pipeline; its `repository` is the project, and so is `head_repository` until the merge request says more."""
-    project = str(number(data["project_id"]))
+    project = str(as_number(data["project_id"]))
     return BuildRun(
-        id=str(number(data["id"])),
-        head_sha=text(data["sha"]),
-        event=text(data["source"]),
-        state=STATES.get(text(data["status"]), BuildState.FAILED),
+        id=str(as_number(data["id"])),
+        head_sha=as_text(data["sha"]),
+        event=as_text(data["source"]),
+        state=STATES.get(as_text(data["status"]), BuildState.FAILED),
         repository=project,
         head_repository=project,
         head_name=f"project {project}",
-        branch=data.get("ref"),
-        url=data.get("web_url"),
+        branch=as_optional_text(data.get("ref")),
+        url=as_optional_text(data.get("web_url")),
         started_utc=utc_text(data["created_at"]),
-        built_sha=text(data["sha"]),
+        built_sha=as_text(data["sha"]),
     )
 
 
 def merge_request_of(data: Json) -> int | None:
     """The number of the merge request that a pipeline ran for."""
     found = MERGE_REF.fullmatch(str(data.get("ref")))
-    return int(found[1]) if found and data.get("source") == "merge_request_event" else None
+    return int(found[1]) if found else None
+
+
+def source_of(request: Json) -> str:
+    """The project that a merge request comes from; 0 where that was deleted, which no project is."""
+    source = request["source_project_id"]
+    return "0" if source is None else str(as_number(source))
+
+
+def of_merge_request(run: BuildRun, request: Json) -> BuildRun:
+    source = source_of(request)
+    return replace(run, head_repository=source, head_name=f"project {source}")
 
 
 def build_job(data: Json) -> BuildJob:
     return BuildJob(
-        id=str(number(data["id"])),
-        name=text(data["name"]),
-        state=STATES.get(text(data["status"]), BuildState.FAILED),
+        id=str(as_number(data["id"])),
+        name=as_text(data["name"]),
+        state=STATES.get(as_text(data["status"]), BuildState.FAILED),
         started_utc=utc_text(data["started_at"]) if data.get("started_at") else None,
         ended_utc=utc_text(data["finished_at"]) if data.get("finished_at") else None,
     )
@@ -72,9 +85,9 @@ def build_product(data: Json, now: datetime) -> BuildProduct | None:
     job = build_job(data)
     archive, until = data.get("artifacts_file"), data.get("artifacts_expire_at")
     if archive:
-        stem = text(archive["filename"]).removesuffix(".zip")
+        stem = as_text(archive["filename"]).removesuffix(".zip")
         name = job.name if stem == "artifacts" else stem
-        return BuildProduct(job.id, name, number(archive["size"]), created_utc=job.ended_utc, job=job)
+        return BuildProduct(job.id, name, as_number(archive["size"]), created_utc=job.ended_utc, job=job)
     if until and datetime.fromisoformat(until).astimezone(UTC) < now:
         return BuildProduct(job.id, job.name, 0, expired=True, job=job)
     return None
@@ -82,20 +95,8 @@ def build_product(data: Json, now: datetime) -> BuildProduct | None:
 
 def pull_request(data: Json) -> PullRequest:
     return PullRequest(
-        number=number(data["iid"]),
-        head_sha=text(data["sha"]),
-        base_ref=text(data["target_branch"]),
-        open=text(data["state"]) == "opened",
+        number=as_number(data["iid"]),
+        head_sha=as_text(data["sha"]),
+        base_ref=as_text(data["target_branch"]),
+        open=as_text(data["state"]) == "opened",
     )
-
-
-def text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text was expected, not {type(value).__name__}")
-    return value
-
-
-def number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"a number was expected, not {type(value).__name__}")
-    return value

@@ -67,7 +67,9 @@ class GitLabApi:
             ) from error
         except requests.RequestException as error:
             raise trouble.unreachable(kind, **words, cause=http.cause(error)) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise trouble.host_fault(kind, **words, error=error) from error
+        except trouble.GARBLED as error:
             raise trouble.garbage(kind, **words, what=f"{type(error).__name__}: {error}") from error
 
     def get(self, path: str, **parameters: object) -> Json:

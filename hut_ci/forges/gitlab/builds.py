@@ -16,6 +16,7 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import ArtifactError
 from hut_ci.forges import trouble
 from hut_ci.forges.download import download
+from hut_ci.forges.fields import as_text
 from hut_ci.forges.gitlab import answers
 from hut_ci.forges.gitlab.api import SERVICE, GitLabApi
 from hut_ci.model import BuildJob, BuildProduct, BuildRun, PullRequest
@@ -38,16 +39,21 @@ class GitLabBuilds:
 
     def runs(self, sha: str) -> list[BuildRun]:
         """The pipelines of a commit. The path "artifacts of a ref" of the API takes no commits, so it is not used."""
+        sources: dict[int, str] = {}
         with self._asking(f"list the pipelines of {sha[:12]}"):
             found = list(self.api.pages("pipelines", sha=sha))
-            return [self._with_head(data) for data in found if data.get("source") != "external"]
+            return [self._with_source(data, sources) for data in found if data.get("source") != "external"]
 
     def run(self, run_id: str, sha: str) -> BuildRun:
-        """One pipeline; that of a merged result is filed under the merge commit, whose parents include `sha`."""
+        """One pipeline; that of a merged result is filed under the merge commit, and `sha`, its head, was asked for."""
         with self._asking(f"look at pipeline {run_id}"):
             data = self.api.get(f"pipelines/{quote(run_id, safe='')}")
-            run = self._with_head(data)
-            if run.head_sha != sha and str(data.get("ref")).endswith("/merge"):
+            run, number = answers.build_run(data), answers.merge_request_of(data)
+            if number is None:
+                return run
+            request = self.api.get(f"merge_requests/{number}")
+            run = answers.of_merge_request(run, request)
+            if run.head_sha != sha and request["sha"] == sha:
                 parents = self.api.get(f"repository/commits/{run.head_sha}")["parent_ids"]
                 if sha in parents:
                     return replace(run, head_sha=sha, built_sha=run.head_sha)
@@ -90,6 +96,17 @@ class GitLabBuilds:
                     raise
                 return None
 
+    def knows(self, ref: str) -> bool:
+        """Whether a commit or branch can be read."""
+        with self._asking(f"look at {ref[:40]}"):
+            try:
+                self.api.get(f"repository/commits/{quote(ref, safe='')}")
+            except GitlabHttpError as error:
+                if error.response_code != 404:
+                    raise
+                return False
+            return True
+
     def pull_request(self, number: int) -> PullRequest:
         with self._asking(f"look at merge request {number}"):
             return answers.pull_request(self.api.get(f"merge_requests/{number}"))
@@ -98,15 +115,16 @@ class GitLabBuilds:
         """Commits that were built since then, the newest first, each once: whatever became of their branches."""
         with self._asking("list the latest pipelines"):
             found = self.api.pages("pipelines", updated_after=since_utc)
-            return list(dict.fromkeys(answers.text(pipeline["sha"]) for pipeline in found))
+            return list(dict.fromkeys(as_text(pipeline["sha"]) for pipeline in found))
 
-    def _with_head(self, data: answers.Json) -> BuildRun:
+    def _with_source(self, data: answers.Json, sources: dict[int, str]) -> BuildRun:
         """A merge request's pipeline runs in the target project, whoever's code it is: the request tells the source."""
         run, number = answers.build_run(data), answers.merge_request_of(data)
         if number is None:
             return run
-        source = str(answers.number(self.api.get(f"merge_requests/{number}")["source_project_id"]))
-        return replace(run, head_repository=source, head_name=f"project {source}")
+        if number not in sources:
+            sources[number] = answers.source_of(self.api.get(f"merge_requests/{number}"))
+        return replace(run, head_repository=sources[number], head_name=f"project {sources[number]}")
 
     def _asking(self, doing: str) -> Any:
         return self.api.asking(ArtifactError, doing, READ)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hut_ci.errors import PublishError
-from hut_ci.forges.gitlab import answers
+from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.gitlab.api import GitLabApi
 from hut_ci.stages.comment import Comment
 
@@ -25,10 +25,10 @@ class GitLabConversation:
         """Our notes on merge request `number` that start with `marker`: anybody can write the marker."""
         with self.api.asking(PublishError, f"read the notes of merge request {number}", NOTES):
             notes = self.api.pages(f"merge_requests/{number}/notes", order_by="created_at", sort="asc")
-            found = [note for note in notes if answers.text(note["body"]).startswith(marker)]
+            found = [note for note in notes if as_text(note["body"]).startswith(marker)]
             if not found:
                 return []
-            own = answers.number(self.api.get("/user")["id"])
+            own = as_number(self.api.get("/user")["id"])
             return [Comment(str(note["id"]), note["body"]) for note in found if note["author"]["id"] == own]
 
     def add_comment(self, number: int, body: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hut_ci.errors import ConfigError
-from hut_ci.forges.gitlab import answers
+from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.gitlab.api import GitLabApi
 from hut_ci.forges.rights import Right
 
@@ -14,12 +14,12 @@ def rights(api: GitLabApi) -> list[Right]:
     """What `hut-ci run` and `hut-ci report` need. Raises ConfigError where GitLab does not know token or project."""
     with api.asking(ConfigError, "look at the token", "the scope `api` or `read_api`"):
         token = api.get("/personal_access_tokens/self")
-        scopes = {answers.text(scope) for scope in token["scopes"]}
-        user = answers.number(token["user_id"])
-        level = answers.number(api.get(f"members/all/{user}")["access_level"])
+        scopes = {as_text(scope) for scope in token["scopes"]}
+        user = as_number(token["user_id"])
+        level = as_number(api.get(f"members/all/{user}")["access_level"])
     until = token.get("expires_at")
     return [
-        Right("the token is active", f"everything{f' (until {until})' if until else ''}", bool(token["active"])),
+        Right("the token is active", f"everything{f' (until {until})' if until else ''}", bool(token.get("active"))),
         Right(
             "scope api or read_api",
             "finding and downloading artifacts, reading hut.yml",

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 from gitlab.exceptions import GitlabHttpError
 
 from hut_ci.errors import PublishError
-from hut_ci.forges.gitlab import answers
+from hut_ci.forges.fields import as_optional_text, as_text
 from hut_ci.forges.gitlab.api import GitLabApi
 from hut_ci.reports.status_text import GITLAB_LIMIT
-from hut_ci.stages.publish import Posted
+from hut_ci.stages.publish import Posted, known_before
 
 WRITE = "the scope `api`, role Developer"
 STUCK = "Cannot transition status"
@@ -21,9 +21,13 @@ STARTED = frozenset({"pending", "running"})
 
 @dataclass(frozen=True, slots=True)
 class GitLabStatuses:
-    """The external statuses of one project's commits. Every method raises PublishError where GitLab refuses."""
+    """The external statuses of one project's commits. Every method raises PublishError where GitLab refuses.
+
+    Without `look_first` a status is posted even if it stands there already: who is in a hurry saves a request.
+    """
 
     api: GitLabApi
+    look_first: bool = True
     vocabulary: ClassVar[Literal["gitlab"]] = "gitlab"
     description_limit: ClassVar[int] = GITLAB_LIMIT
 
@@ -33,7 +37,7 @@ class GitLabStatuses:
         GitLab refuses to move some states to others, and a state to itself. That a run has begun again on a commit
         with a final state cannot always be shown; its end can.
         """
-        before = self.statuses(sha)
+        before = known_before(self, sha)
         if Posted(context, state, description, target_url) in before:
             return
         body = {"state": state, "name": context, "description": description}
@@ -56,5 +60,8 @@ class GitLabStatuses:
 
 def _posted(data: Mapping[str, Any]) -> Posted:
     return Posted(
-        answers.text(data["name"]), answers.text(data["status"]), data.get("description") or "", data.get("target_url")
+        as_text(data["name"]),
+        as_text(data["status"]),
+        as_optional_text(data.get("description")) or "",
+        data.get("target_url"),
     )

@@ -103,7 +103,7 @@ def test_every_key_of_project_reaches_the_model() -> None:
     assert_set(project.suite)
     assert_set(project.suite.expect[1])
     assert project.variants[0].artifact == model.ArtifactSelector(
-        workflow=".github/workflows/build.yml", job="build", name="s3-*", path="build"
+        workflow=".github/workflows/build.yml", job="build", name="s3-*", path="build", events=("push",)
     )
 
 

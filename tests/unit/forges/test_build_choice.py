@@ -40,12 +40,24 @@ FORK = run(2, head_repository="66", head_name="mallory/firmware")
         ([run(2, workflow=".github/workflows/lint.yml"), RUN], "1"),
         ([run(2, event="pull_request", built_sha=None), RUN], "1"),
         ([run(2, state=FAILED), RUN], "1"),
-        ([run(2, state=FAILED), run(3, event="pull_request")], "3"),
+        ([run(2, state=FAILED), run(3, event="pull_request")], "2"),
+        ([run(2, state=CANCELLED), run(3, event="pull_request")], "3"),
         ([run(2, state=RUNNING), run(3, event="pull_request")], "2"),
         ([run(2, event="pull_request_target"), RUN], "1"),
         ([run(2, event="workflow_run"), run(3, event="schedule")], "3"),
     ],
-    ids=["other commit", "fork", "other workflow", "push first", "success", "not dead", "waits", "target", "order"],
+    ids=[
+        "other commit",
+        "fork",
+        "other workflow",
+        "push first",
+        "success",
+        "a failed push counts",
+        "not called off",
+        "waits",
+        "target",
+        "order",
+    ],
 )
 def test_one_run_is_chosen_among_decoys(runs: list[BuildRun], chosen: str) -> None:
     assert choose_run(runs, WANTED).id == chosen
@@ -90,12 +102,16 @@ def test_a_fork_needs_leave() -> None:
 
 def test_a_named_run_has_to_be_of_the_commit() -> None:
     assert check_run(RUN, WANTED) is RUN
-    merge = run(3, head_sha=OTHER, built_sha=SHA)
+    merge = run(3, event="pull_request", built_sha=OTHER)
     assert check_run(merge, WANTED) is merge
     with pytest.raises(ArtifactError, match=r"run 4 built bbbbbbbbbbbb, not aaaaaaaaaaaa"):
         check_run(run(4, head_sha=OTHER, built_sha=OTHER), WANTED)
     with pytest.raises(ArtifactError, match="only from a fork"):
         check_run(FORK, WANTED)
+    with pytest.raises(ArtifactError, match="built only by pull_request_target"):
+        check_run(run(5, event="pull_request_target"), WANTED)
+    with pytest.raises(ArtifactError, match=r"no run of .github/workflows/build.yml"):
+        check_run(run(6, workflow=".github/workflows/lint.yml"), WANTED)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +214,22 @@ def test_an_older_attempts_artifact_counts_only_with_its_job() -> None:
         ([job("build (i2s)", SUCCESS, 5, 11), job("build (muse)", FAILED, 5, 12)], None),
         ([job("build (i2s)", FAILED, 5, 11), job("build (muse)", SUCCESS, 5, 12)], "the job build (i2s)"),
         ([job("one", SUCCESS, 5, 11), job("two", FAILED, 5, 12)], "cannot be told"),
+        ([job("docs (i2s)", SUCCESS, 5, 11), job("build", FAILED, 5, 12)], "cannot be told"),
+        ([job("lint", SUCCESS, 5, 11), BuildJob("b", "build", FAILED, T(5), "2026-02-12T15:09:59.000Z")], "cannot be"),
         ([], "left over"),
     ],
-    ids=["same run", "failed", "cancelled", "running", "other leg failed", "own leg failed", "unclear", "none"],
+    ids=[
+        "same run",
+        "failed",
+        "cancelled",
+        "running",
+        "other leg failed",
+        "own leg failed",
+        "unclear",
+        "no values",
+        "ended as it appeared",
+        "none",
+    ],
 )
 def test_the_producing_job_is_judged(jobs: list[BuildJob], says: str | None) -> None:
     """Not the unfinished run that our own job is part of; one failed leg of a matrix does not block the others."""
@@ -221,6 +250,8 @@ def test_hut_yml_can_name_the_job() -> None:
     made = product("anything", created_utc=T(10))
     jobs = [job("build (i2s)", SUCCESS, 5, 11), job("build (muse)", FAILED, 5, 12)]
     check_producer(replace(RUN, state=FAILED), made, jobs, wanted)
+    with pytest.raises(ArtifactError, match="left over from an earlier attempt"):
+        check_producer(AGAIN, made, [job("build (i2s)", SUCCESS, 31, 35)], wanted)
     with pytest.raises(ArtifactError, match=r"no job build \({variant}\) in run 1; there are: build \(muse\)"):
         check_producer(replace(RUN, state=FAILED), made, jobs[1:], wanted)
 
@@ -233,3 +264,15 @@ def test_where_the_forge_names_the_job_it_alone_counts() -> None:
     check_producer(RUN, offered[0], (), wanted)
     with pytest.raises(ArtifactError, match="ended as failed"):
         check_producer(RUN, offered[1], (), wanted)
+
+
+@pytest.mark.parametrize("pattern", [None, "firmware-{variant}-*", "firmware-{variant}*"])
+def test_a_name_belongs_to_the_variant_that_says_most_of_it(pattern: str | None) -> None:
+    """A leg that uploaded nothing is not replaced by that of `i2s-debug`."""
+    wanted = replace(WANTED, selector=ArtifactSelector(name=pattern), others=("i2s-debug", "muse"))
+    debug = product("firmware-i2s-debug-v1")
+    with pytest.raises(ArtifactError, match="no artifact"):
+        choose_product(RUN, [debug], wanted)
+    assert choose_product(RUN, [debug, product("firmware-i2s-v1", 2)], wanted).id == "2"
+    longer = replace(wanted, variant="i2s-debug", others=("i2s", "muse"))
+    assert choose_product(RUN, [debug, product("firmware-i2s-v1", 2)], longer).id == "1"
