@@ -326,3 +326,8 @@ def test_the_request_mirrors_its_schema() -> None:
     schema = load_schema("hut.request.v1")
     assert {entry.name for entry in fields(Request)} == set(schema["properties"]) - {"schema_version"}
     assert {entry.name for entry in fields(Pair)} == set(schema["$defs"]["pair"]["properties"])
+
+
+def test_the_example_is_a_request() -> None:
+    request = read_request(Path(__file__).parents[2] / "examples" / "request.json")
+    assert [pair.slot for pair in request.pairs] == ["hut-01", "hut-02"]
