@@ -40,7 +40,7 @@ log is known to be fatal.
 @click.argument("build", required=False, type=click.Path(path_type=Path))
 @click.option("--slot", "slots", multiple=True, metavar="SLOT", help="Slot id, label, chip or tag; again for several.")
 @click.option("--variant", metavar="NAME", help="Variant of hut.yml; needed where it has several.")
-@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, if there]")
+@click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, or the commit's]")
 @click.option("--lab", type=click.Path(path_type=Path), help=LAB_HELP)
 @click.option("--commit", metavar="SHA", help="The commit that the build is of: 40 hex digits.")
 @click.option(

@@ -49,9 +49,7 @@ def parse_address(text: str, environ: Mapping[str, str]) -> Address:
     if kind not in _PATH or not _PATH[kind].fullmatch(name) or ".." in name:
         raise UsageError(
             f"--forge {cut(plain(text), 80)!r} is not known",
-            why=f"{kind} repositories are named {GRAMMAR.split(',')[kind == 'gitlab'].strip()}"
-            if kind in _PATH
-            else "",
+            why=f"a repository there is named {NAMED[kind]}" if kind in NAMED else "",
             todo=f"give {GRAMMAR}",
         )
     return Address(kind, name, _api(kind, environ))
