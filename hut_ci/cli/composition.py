@@ -85,7 +85,7 @@ def tools(order: Order, out: Path, forge: str | None, on_event: Callable[[Event]
     try:
         yield Tools(
             claims=flock,
-            power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(tell)),
+            power=lambda lab, slot, claim: cycle_for_run(lab, slot, claim, os.environ, flock.claim, _say(tell)),
             builds=local,
             on_event=tell,
             checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
