@@ -109,7 +109,9 @@ def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
 @click.argument("slot_id", metavar="SLOT")
 @for_option
 @why_option
-@click.option("--grace", type=Duration(0.0, 600.0), default="15s", show_default=True, metavar="TIME", help="See above.")
+@click.option(
+    "--grace", type=Duration(0.0, 600.0), default="15s", show_default=True, metavar="TIME", help="For an orderly end."
+)
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @lab_option
 @json_option
@@ -130,7 +132,7 @@ def steal(
 
     lab = lab_at(lab_path)
     slot = named(lab, slot_id)
-    _refuse_others(lab)
+    refuse_others(lab)
     holder = flock.holder(lab, slot)
     if holder is None:
         raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id}")
@@ -156,7 +158,8 @@ def _record(lab: Lab, slot: Slot, holder: Holder, why: str) -> None:
     steals.record(lab, slot, "taken", holder, proc.user_name(os.geteuid()), why)
 
 
-def _refuse_others(lab: Lab) -> None:
+def refuse_others(lab: Lab) -> None:
+    """Raises Refused for everybody but the operator."""
     from hut_ci.errors import Refused
 
     if os.geteuid() not in (0, lab.path.stat().st_uid):
@@ -179,7 +182,7 @@ def _answer(lab: Lab, slot: Slot, event: dict[str, Any], seconds: float, as_json
         facts = {"slot": slot.id, "pid": event["pid"], "since_utc": event["utc"], "until_utc": event["until"]}
         click.echo(json.dumps({**facts, "serial": list(slot.serial)}))
         return
-    click.echo(f"{slot.id} is yours for {shown(seconds)}, at {slot.serial[0]}; earlier: hut-ci slots release {slot.id}")
+    click.echo(f"{slot.id} is yours for {shown(seconds)}, at {slot.serial[0]}; sooner: hut-ci slots release {slot.id}")
 
 
 def _repair(lab: Lab, slot: Slot) -> None:

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -376,6 +377,37 @@ def test_whoever_lost_a_hold_learns_it_from_release(lab_of: LabOf, hut_ci: HutCi
     told = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
     assert "your last claim was taken by" in told.stdout
     assert "urgent" in told.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_only_the_operator_steals() -> None:
+    """Root and the owner of lab.yml; everybody else is told whom to ask (exit 9)."""
+    code = """
+import os, sys
+from pathlib import Path
+from hut_ci import errors
+from hut_ci.cli.slot_hold import refuse_others
+from hut_ci.config import load_lab
+lab = load_lab(Path(sys.argv[1]))
+os.seteuid(int(sys.argv[2]))
+try:
+    refuse_others(lab)
+except errors.Refused as refused:
+    print(refused.exit_code, refused.why)
+"""
+
+    def ask(lab_yml: Path, uid: int) -> str:
+        argv = [sys.executable, "-c", code, str(lab_yml), str(uid)]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        lab_yml = Path(name) / "lab.yml"
+        lab_yml.write_text("slots: {hut-01: {serial: /dev/serial/by-id/x}}\n")
+        assert ask(lab_yml, 0) == ""
+        assert ask(lab_yml, 65534).startswith("9 that is root, or the owner of")
+        os.chown(lab_yml, 65534, -1)
+        assert ask(lab_yml, 65534) == ""
 
 
 def test_there_is_nothing_to_steal_from_nobody(lab_of: LabOf, hut_ci: HutCi) -> None:
