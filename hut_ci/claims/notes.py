@@ -7,7 +7,6 @@ characters before anybody sees it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from hut_ci.model import Holder
@@ -54,18 +53,18 @@ def who(holder: Holder) -> str:
     return f"{holder.user or 'somebody'} ({pid}{why})"
 
 
-def held_sentence(slot_id: str, holder: Holder | None, ahead: Sequence[Holder], today: str) -> str:
+def held_sentence(slot_id: str, holder: Holder | None, place: int, in_front: Holder | None, today: str) -> str:
     """`hut-01 is held by alice (pid 123, "debugging") since 12:00Z; place 2 in the queue, after bob (pid 77)`.
 
-    `ahead` are those who are served first, the next one of all in front. `today` is a UTC date (YYYY-MM-DD): an
-    instant of another day is shown with its date.
+    `in_front` is served just before us. `today` is a UTC date (YYYY-MM-DD): an instant of another day is shown with
+    its date.
     """
-    place = f"place {len(ahead) + 1} in the queue" + (f", after {who(ahead[-1])}" if ahead else "")
+    ours = f"place {place} in the queue" + (f", after {who(in_front)}" if in_front else "")
     if holder is None:
-        return f"{slot_id} is changing hands; {place}"
+        return f"{slot_id} is changing hands; {ours}"
     since = f" since {clock(holder.since_utc, today)}" if holder.since_utc else ""
     until = f" until {clock(holder.deadline_utc, today)} at the latest" if holder.deadline_utc else ""
-    return f"{slot_id} is held by {who(holder)}{since}{until}; {place}"
+    return f"{slot_id} is held by {who(holder)}{since}{until}; {ours}"
 
 
 def clock(instant: str, today: str) -> str:

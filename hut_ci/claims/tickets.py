@@ -38,9 +38,15 @@ class Ticket:
         self._ahead = _nearest(self._folder, self._number)
         return self._ahead is None
 
-    def ahead(self) -> tuple[Holder, ...]:
-        """The notes of those who are served before us, in order."""
-        return tuple(waiting(self._folder, below=self._number))
+    def place(self) -> int:
+        """1 for the next one to be served."""
+        return 1 + sum(1 for number in _numbers(self._folder) if number < self._number and _alive(self._folder, number))
+
+    def in_front(self) -> Holder | None:
+        """The note of whoever is served just before us."""
+        if self.is_next() or self._ahead is None:
+            return None
+        return notes.decode(os.pread(self._ahead, notes.MAX_BYTES, 0)) or notes.UNNAMED
 
     def close(self) -> None:
         if self._ahead is not None:
@@ -64,11 +70,9 @@ def ticket(folder: Folder, note: Holder, *, front: bool = False) -> Iterator[Tic
         os.close(fd)
 
 
-def waiting(folder: Folder, below: int | None = None) -> Iterator[Holder]:
-    """The notes of the living tickets, in order; only those with a number below `below`, if given."""
+def waiting(folder: Folder) -> Iterator[Holder]:
+    """The notes of the living tickets, in order."""
     for number in _numbers(folder):
-        if below is not None and number >= below:
-            return
         fd = _open(folder, number)
         if fd is None:
             continue

@@ -52,9 +52,9 @@ class Place:
         return self.acquire()
 
     def look(self) -> Waiting:
-        found, ahead = read_holder(self.fd), self._ticket.ahead()
+        found, place, in_front = read_holder(self.fd), self._ticket.place(), self._ticket.in_front()
         today = datetime.now(UTC).date().isoformat()
-        return Waiting(self.slot.id, found, len(ahead) + 1, notes.held_sentence(self.slot.id, found, ahead, today))
+        return Waiting(self.slot.id, found, place, notes.held_sentence(self.slot.id, found, place, in_front, today))
 
     def detach(self) -> int:
         """The locked descriptor, from now on the caller's to close."""
@@ -96,7 +96,8 @@ def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[W
                 if told.get(seen.slot_id) != seen:
                     told[seen.slot_id] = seen
                     on_wait(seen)
-            next_look = Deadline(REFRESH_SECONDS)
+            # Looking costs as much as the queue is long, and whoever is far from its head is not in a hurry.
+            next_look = Deadline(REFRESH_SECONDS * max(1.0, max(seen.place for seen in told.values()) / 10))
         time.sleep(min(POLL_SECONDS, deadline.remaining))
 
 
