@@ -220,7 +220,7 @@ BOUNDS = {
     "slot hand-over median": None,
     "slot hand-over p99": None,
     "power cycle over off + on + boot": 0.3,
-    "slowest of them": None,
+    "slowest power cycle over the same": None,
 }
 
 

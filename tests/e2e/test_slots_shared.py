@@ -13,7 +13,7 @@ import tempfile
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -172,6 +172,24 @@ def test_what_needs_no_board_does_not_ask_for_one(lab_of: LabOf, hut_ci: HutCi, 
         assert hut_ci("firmware", "inspect", firmware("ready")).code == 0
         blocked = hut_ci.run(firmware("ready"), lab=lab.lab_yml)
     assert (blocked.code, blocked.hardware["verdict"]["name"]) == (4, "blocked")
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["free", "busy"])
+def test_a_run_cycles_a_shared_plug_when_it_may(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, busy: bool) -> None:
+    """WS9-8, WS9-12: never while somebody works on the other board behind it; then the answer names who does."""
+    shelf = {
+        "power": {"entity": "switch.slot_1", "group": "shelf", "off": 0.1, "on": 0.1, "cooldown": 0, "proof": "port"}
+    }
+    lab = lab_of(2, faults={"hut-01": ["needs_power_cycle"]}, settings={"hut-01": shelf, "hut-02": shelf})
+    with claimed(lab, "hut-02") if busy else nullcontext():
+        answer = hut_ci.run(firmware("ready"), "--limit", "60", lab=lab.lab_yml)
+    if busy:
+        assert (answer.code, answer.hardware["verdict"]["name"]) == (7, "error")
+        assert "also feeds a slot in use: hut-02 is held by" in answer.stdout
+        assert lab.relay.switched() == []
+    else:
+        assert (answer.code, answer.hardware["power_cycle_count"]) == (0, 1), answer
+        assert lab.relay.switched() == ["off", "on"]
 
 
 # --- run ----------------------------------------------------------------------------------------------------
