@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
 
 from hut_ci import process
 
@@ -27,24 +26,47 @@ def run_command(argv: Sequence[str], env: Mapping[str, str]) -> int:
     Signals of FORWARDED that reach us meanwhile are passed on to its group. Raises OSError where it cannot be
     started.
     """
-    with _terminal() as terminal, _forwarding() as forwarder, _watcher() as watcher:
-        child = _start(argv, env, terminal, watcher)
-        forwarder.to(child.pid)
-        _wait(child.pid, terminal)
+    with _terminal() as terminal, _caught() as (caught, before), _watcher() as watcher:
+        child = _start(argv, env, terminal, watcher, before)
+        _wait(child.pid, terminal, caught)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # before it is reaped: until then nobody else can have its number
+        _hand_over(terminal, child.pid, os.getpgrp())
         child.wait()
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], terminal: int | None, watcher: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def _caught() -> Iterator[tuple[Collection[int], Collection[int]]]:
+    """The signals that are kept for `_wait` to take, SIGCHLD among them, and the mask that the command is to have.
+
+    Not by handlers: one that arrives just before a blocking call would wait for that call to end.
+    """
+    # Under nohup SIGHUP is ignored from the start, and stays so.
+    wanted = {n for n in FORWARDED if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN}
+    caught = {*wanted, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
+    child_died = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield caught, before
+    finally:
+        while signal.sigtimedwait(caught, 0) is not None:
+            pass  # what was meant for the command came too late for it
+        signal.signal(signal.SIGCHLD, child_died)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], terminal: int | None, watcher: int, mask: Collection[int]
+) -> subprocess.Popen[bytes]:
     dies_with_us = process.dies_with_us(signal.SIGKILL)
+    ours = os.getpgrp()
 
     def prepare() -> None:
         os.write(watcher, f"{os.getpid()}\n".encode())
         dies_with_us()
-        if terminal is not None:
-            _hand_over(terminal, os.getpid())
+        _hand_over(terminal, ours, os.getpid())
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     with process.unwarned_fork():
         return subprocess.Popen(
@@ -78,80 +100,55 @@ def _watcher() -> Iterator[int]:
             watcher.stdin.write(b"ended\n")
 
 
-def _wait(pid: int, terminal: int | None) -> None:
-    """Until the command has ended; when a person stops it (Ctrl-Z), we stop, too, and go on with it."""
+def _wait(pid: int, terminal: int | None, caught: Collection[int]) -> None:
+    """Until the command has ended, passing on what is caught meanwhile."""
     while True:
-        seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
-        if seen is None or seen.si_code != os.CLD_STOPPED:
+        number = signal.sigwaitinfo(caught).si_signo
+        if number != signal.SIGCHLD:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, number)
+        elif _has_ended(pid, terminal):
             return
+
+
+def _has_ended(pid: int, terminal: int | None) -> bool:
+    """When a person has stopped the command (Ctrl-Z), we stop, too, and go on with it."""
+    flags = os.WEXITED | os.WSTOPPED | os.WNOHANG
+    while (seen := os.waitid(os.P_PID, pid, flags | os.WNOWAIT)) is not None:
+        if seen.si_code != os.CLD_STOPPED:
+            return True
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
         if terminal is not None:
-            _hand_over(terminal, os.getpgrp())
+            _hand_over(terminal, pid, os.getpgrp())
             os.kill(os.getpid(), signal.SIGSTOP)
-            _hand_over(terminal, pid)
+            _hand_over(terminal, os.getpgrp(), pid)
             os.killpg(pid, signal.SIGCONT)
+    return False
 
 
 @contextmanager
 def _terminal() -> Iterator[int | None]:
-    """A descriptor of the terminal, if a person sits at it and we are in its foreground; ours again afterwards."""
+    """A descriptor of the terminal that a person sits at; None where there is none."""
     try:
-        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC) if os.isatty(0) else None
     except OSError:
-        yield None
-        return
+        descriptor = None
     try:
-        if not os.isatty(0) or os.tcgetpgrp(descriptor) != os.getpgrp():
-            yield None
-            return
-        try:
-            yield descriptor
-        finally:
-            _hand_over(descriptor, os.getpgrp())
+        yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _hand_over(terminal: int, group: int) -> None:
-    """Unless blocked, SIGTTOU stops whoever is not in the foreground and gives the terminal away (tcsetpgrp(3))."""
+def _hand_over(terminal: int | None, giver: int, taker: int) -> None:
+    """Give the terminal from one process group to the other, if the first one has it: not in a background job.
+
+    Unless blocked, SIGTTOU stops whoever does that from the background (tcsetpgrp(3)).
+    """
+    if terminal is None:
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     with suppress(OSError):  # the terminal was closed
-        os.tcsetpgrp(terminal, group)
+        if os.tcgetpgrp(terminal) == giver:
+            os.tcsetpgrp(terminal, taker)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Forwarder:
-    """Passes signals on to the command's group; what comes before there is one is kept for it."""
-
-    def __init__(self) -> None:
-        self._group: int | None = None
-        self._early: list[int] = []
-
-    def arrive(self, number: int, _frame: FrameType | None) -> None:
-        if self._group is None:
-            self._early.append(number)
-        else:
-            self._pass_on(self._group, number)
-
-    def to(self, group: int) -> None:
-        self._group = group
-        for number in self._early:
-            self._pass_on(group, number)
-
-    @staticmethod
-    def _pass_on(group: int, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(group, number)
-
-
-@contextmanager
-def _forwarding() -> Iterator[_Forwarder]:
-    forwarder = _Forwarder()
-    # Under nohup SIGHUP is ignored from the start, and stays so.
-    wanted = [n for n in FORWARDED if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, forwarder.arrive) for number in wanted}
-    try:
-        yield forwarder
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

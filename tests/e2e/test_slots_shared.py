@@ -336,6 +336,25 @@ def test_a_command_has_the_terminal(lab_of: LabOf, hut_ci: HutCi) -> None:
     check_free_at_once(lab)
 
 
+def test_a_stopped_command_stops_us_and_goes_on_with_us(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """Ctrl-Z and `fg`, as a shell does it; meanwhile the slot stays held."""
+    lab = lab_of()
+    script = "echo ready; while read line; do echo got-$line; done"
+    with at_a_terminal(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as (run, tty):
+        read_until(tty, b"ready")
+        os.write(tty, termios.tcgetattr(tty)[6][termios.VSUSP])
+        _, status = os.waitpid(run.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        with pytest.raises(SlotError), claimed(lab):
+            pass
+        run.send_signal(signal.SIGCONT)
+        os.write(tty, b"hello\n")
+        read_until(tty, b"got-hello")
+        os.write(tty, termios.tcgetattr(tty)[6][termios.VEOF])
+        assert run.wait(PATIENCE) == 0
+    check_free_at_once(lab)
+
+
 # --- steal --------------------------------------------------------------------------------------------------
 
 
