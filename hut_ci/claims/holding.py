@@ -48,11 +48,12 @@ class Keeper:
                 raise kind(event["what"], why=event["why"], todo=event["todo"])
             yield event
 
-    def until(self, name: str) -> dict[str, Any]:
-        """The next event of this name. Raises SlotError where the process ends without it."""
+    def until(self, name: str, on_other: Callable[[dict[str, Any]], object] = lambda _event: None) -> dict[str, Any]:
+        """The next event of this name; `on_other` is told those before it. Raises SlotError where none comes."""
         for event in self.events():
             if event["event"] == name:
                 return event
+            on_other(event)
         raise SlotError(
             "the process that was to hold the slot ended",
             why=f"its exit code is {self.process.wait(END_SECONDS)}; was it killed, or is this host out of memory?",

@@ -69,11 +69,8 @@ def hold(slot_id: str, seconds: float, why: str, wait: float, lab_path: Path | N
     lab = lab_at(lab_path)
     slot = named(lab, slot_id)
     with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=wait, stay=True) as started:
-        for event in started.events():
-            if event["event"] == "held":
-                started.detach()
-                break
-            tell(event["text"])
+        event = started.until("held", lambda waiting: tell(waiting["text"]))
+        started.detach()
     _answer(lab, slot, event, seconds, as_json)
 
 
@@ -138,15 +135,16 @@ def steal(
         raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id}")
     if not yes:
         click.confirm(f"End {notes.who(holder)} on {slot.id}?", abort=True, err=True)
+    ended: list[str] = []
+
+    def end(_waiting: dict[str, Any]) -> None:
+        if not ended:  # called first when our place is before all others
+            ended.append(end_holder(lab, slot, holder, grace, lambda: _record(lab, slot, holder, why)))
+
     with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=grace + 120.0, stay=True, front=True) as started:
-        ended = None
-        for event in started.events():
-            if event["event"] == "held":
-                started.detach()
-                break
-            if ended is None:  # our place is before all others from here on
-                ended = end_holder(lab, slot, holder, grace, lambda: _record(lab, slot, holder, why))
-    tell(f"{slot.id} was taken from {notes.who(holder)}" + (f", which ended by {ended}" if ended else ""))
+        event = started.until("held", end)
+        started.detach()
+    tell(f"{slot.id} was taken from {notes.who(holder)}, which ended by {ended[0] if ended else 'itself'}")
     _answer(lab, slot, event, seconds, as_json)
 
 

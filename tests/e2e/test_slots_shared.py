@@ -96,6 +96,17 @@ def test_a_hold_survives_what_started_it_and_a_waiting_one_does_not(lab_of: LabO
     assert status_of(hut_ci, lab)["waiting"] == 0
 
 
+def test_a_hold_whose_process_is_killed_while_it_queues_is_told(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    argv = ("slots", "hold", "hut-01", "--why", "x", "--wait", "30s", "--lab", lab.lab_yml)
+    with claimed(lab), start(hut_ci, *argv) as waiting:
+        waiting.wait_for("place 1 in the queue")
+        (waiter,) = flock.queue(load_lab(lab.lab_yml), load_lab(lab.lab_yml).slots[0])
+        end(waiter.note.pid)
+        assert waiting.end() == 4
+        waiting.wait_for("the process that was to hold the slot ended")
+
+
 def test_release_ends_holds_and_nothing_else(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of()
     lab.boards["hut-01"].hold_at("flash_data")
