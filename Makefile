@@ -7,11 +7,13 @@ PIP     = $(@D)/bin/python -m pip $(PIPOPT)
 JOBS   ?= 5
 TESTS  ?= tests
 HASHED := --require-hashes --no-build-isolation
+PYVER   = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+export HUT_CI_HOME_ASSISTANT = $(abspath $(VENV)-ha)
 
 # Bytecode is kept between the many processes that a test run starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-real check bench soak lock clean format
+.PHONY: demo test test-real home-assistant check bench soak lock clean format
 
 demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
 	@$(BIN)/hut-ci demo
@@ -19,8 +21,11 @@ demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
 test: $(VENV)/.test        ## the fast tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not real and not soak" $(TESTS)
 
-test-real: $(VENV)/.test   ## the tests that need heavy real parts
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "real and not soak" $(TESTS)
+test-real: $(VENV)/.test home-assistant ## the tests that need heavy real parts
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "real and not soak" $(TESTS)
+
+home-assistant:            ## a real Home Assistant, the newest that this Python runs; tests say why where there is none
+	@$(MAKE) --no-print-directory $(VENV)-ha/.ready
 
 check: $(VENV)/.check      ## lint, types, format
 	$(BIN)/ruff check .
@@ -31,7 +36,7 @@ format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)-bench/.main ## measured ratios, side by side in one run; pytest-embedded would join every pytest run, so apart
+bench: $(VENV)-bench/.main home-assistant ## measured ratios, side by side in one run; pytest-embedded would join every pytest run, so apart
 	@$(VENV)-bench/bin/python -m pip $(PIPOPT) install $(HASHED) -r requirements/bench.txt
 	$(VENV)-bench/bin/python bench/run.py
 
@@ -43,6 +48,12 @@ lock:                      ## renew the hash-pinned requirement files
 	for name in build main test check bench; do \
 	  $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/homeassistant-build.in -o requirements/homeassistant-build.txt
+	for minor in 11 12 13; do \
+	  $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.$$minor --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate requirements/homeassistant-3.$$minor.in -o requirements/homeassistant-3.$$minor.txt; done
 
 clean:
 	rm -rf .venv* .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -64,3 +75,16 @@ clean:
 %/.check: %/.test requirements/check.txt
 	@$(PIP) install $(HASHED) -r requirements/check.txt
 	@touch $@
+
+# Whatever goes wrong here is a reason to skip tests, not to fail them: the reason is what they print.
+%-ha/.ready: $(wildcard requirements/homeassistant-*.txt)
+	@echo "Setting up a real Home Assistant in $(@D) (once; a minute or two)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@if ! test -f requirements/homeassistant-$(PYVER).txt; then \
+	  echo "no Home Assistant is pinned for Python $(PYVER)" | tee $(@D)/missing.txt; \
+	elif $(PIP) install --require-hashes --only-binary :all: -r requirements/homeassistant-build.txt && \
+	  $(PIP) install $(HASHED) --no-deps -r requirements/homeassistant-$(PYVER).txt; then \
+	  rm -f $(@D)/missing.txt; touch $@; \
+	else \
+	  echo "pip could not install requirements/homeassistant-$(PYVER).txt" | tee $(@D)/missing.txt; \
+	fi

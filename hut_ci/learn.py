@@ -10,7 +10,7 @@ from hut_ci.attempt import Bench, attempt, restore
 from hut_ci.cancellation import cancellation
 from hut_ci.deadline import Deadline
 from hut_ci.errors import BoardError
-from hut_ci.model import Evidence, Expect, Suite
+from hut_ci.model import Claim, Evidence, Expect, Slot, Suite
 from hut_ci.record import Event, Record
 from hut_ci.run import Order, new_report
 from hut_ci.stages import slot as slot_stage
@@ -28,9 +28,17 @@ class Lesson:
 
 
 def learn(
-    order: Order, claims: slot_stage.Claims, boots: int, settle: float, on_event: Callable[[Event], None]
+    order: Order,
+    claims: slot_stage.Claims,
+    boots: int,
+    settle: float,
+    on_event: Callable[[Event], None],
+    on_claim: Callable[[Claim, Slot], None] = lambda _claim, _slot: None,
 ) -> Lesson:
-    """Flash once, boot `boots` times and watch each for `settle` seconds; raises BoardError where one does not boot."""
+    """Flash once, boot `boots` times and watch each for `settle` seconds; raises BoardError where one does not boot.
+
+    `on_claim` is told the claimed slot before its port is looked for.
+    """
     from hut_ci import config
 
     assert order.build is not None
@@ -43,7 +51,10 @@ def learn(
     note = slot_stage.Note(why="hut-ci learn")
     with (
         cancellation(),
-        slot_stage.take(claims, order.lab, slots, note, deadline.within(order.wait), record.say) as (claim, slot),
+        slot_stage.take(claims, order.lab, slots, note, deadline.within(order.wait), record.say, on_claim=on_claim) as (
+            claim,
+            slot,
+        ),
     ):
         record.hold(slot)
         bench = Bench(order.lab, slot, claim, order.work, deadline, None)

@@ -22,6 +22,14 @@ def program(pid: int) -> str:
     return _plain(_script(argv) if PurePath(argv[0]).name.startswith("python") else "") or _plain(name)
 
 
+def name(pid: int) -> str:
+    """What the process calls itself (PR_SET_NAME), else its program, in 15 characters; empty for one that is gone."""
+    try:
+        return _plain((PROC / str(pid) / "comm").read_text("utf-8", "replace").strip())
+    except OSError:
+        return ""
+
+
 def user(pid: int) -> str:
     """The login name of the process's owner, else the number; empty for a process that is gone."""
     try:

@@ -138,10 +138,19 @@ def dies_with_us(number: signal.Signals) -> Callable[[], None]:
     return ask_the_kernel
 
 
-def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: bytes | None) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def unwarned_fork() -> Iterator[None]:
+    """For starting a child with `dies_with_us`, which takes no lock and allocates nothing new.
+
+    Python 3.12 warns of every fork in a process with threads.
+    """
     with warnings.catch_warnings():
-        # Python 3.12 warns of fork in a process with threads; `dies_with_us` takes no lock and allocates nothing new.
         warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: bytes | None) -> subprocess.Popen[bytes]:
+    with unwarned_fork():
         return subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,

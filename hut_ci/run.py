@@ -212,9 +212,15 @@ def _bench(order: Order, tools: Tools, record: Record, slots: tuple[Slot, ...], 
         commit_sha=order.commit_sha,
     )
     waiting = deadline.within(order.wait)
-    with slot_stage.take(tools.claims, order.lab, slots, note, waiting, record.say) as (claim, slot):
+    cycles: dict[str, PowerCycle | None] = {}
+
+    def prepare(claim: Claim, slot: Slot) -> None:
+        cycles[slot.id] = tools.power(order.lab, slot, claim)
+
+    take = slot_stage.take(tools.claims, order.lab, slots, note, waiting, record.say, on_claim=prepare)
+    with take as (claim, slot):
         record.hold(slot)
-        yield Bench(order.lab, slot, claim, order.work, deadline, tools.power(order.lab, slot, claim))
+        yield Bench(order.lab, slot, claim, order.work, deadline, cycles[slot.id])
 
 
 def _firmware(

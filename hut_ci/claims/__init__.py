@@ -6,9 +6,12 @@
     queue(lab, slot) → tuple[Waiter, ...]              who waits for it, in order of arrival
 
 and `who_holds(port)`, which names the program that has a serial device open. Every engine keeps three promises:
-the claim ends with the process that made it, however that process ends; who comes first is served first; asking
-(`holder`, `queue`) never costs anybody a place or a claim. What a stage needs of an engine stands in
-`stages/slot.py` as a Protocol.
+the claim ends with the process that made it, however that process ends; who comes first is served first, the
+operator's steal apart; asking (`holder`, `queue`) never costs anybody a place or a claim. What a stage needs of an
+engine stands in `stages/slot.py` as a Protocol.
+
+On top of the engine: `keeper` and `holding` (a process that holds for a person), `command` (somebody's program on a
+held slot), `steals` (what was taken from whom), `selftest`.
 """
 
 from __future__ import annotations

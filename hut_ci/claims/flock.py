@@ -13,13 +13,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from hut_ci import proc
 from hut_ci.board.port_holder import who_holds
-from hut_ci.claims import Waiter, tickets
+from hut_ci.claims import Waiter, steals, tickets
 from hut_ci.claims.lock_note import holder_of, read_holder, write_note
 from hut_ci.claims.names import lock_name, queue_name
 from hut_ci.claims.safe_files import inner_folder, lock_folder, open_existing
+from hut_ci.claims.steals import Steal
 from hut_ci.claims.waiting import first_free, place
 from hut_ci.deadline import Deadline
+from hut_ci.errors import Cancelled, HutCiError
 from hut_ci.model import Claim, Holder, Lab, Slot
 from hut_ci.stages.slot import Note, Waiting
 
@@ -28,14 +31,20 @@ __all__ = ["claim", "claim_any", "holder", "queue", "who_holds"]
 
 @contextmanager
 def claim(
-    lab: Lab, slot: Slot, *, note: Note, deadline: Deadline, on_wait: Callable[[Waiting], None] | None = None
+    lab: Lab,
+    slot: Slot,
+    *,
+    note: Note,
+    deadline: Deadline,
+    on_wait: Callable[[Waiting], None] | None = None,
+    front: bool = False,
 ) -> Iterator[Claim]:
     """Exclusive hold on one slot, in order of arrival; a deadline of 0 s asks without waiting.
 
     `on_wait` is told who holds the slot and our place in the queue, at once and whenever either changes.
     Raises SlotError (slot_busy) at the deadline, ConfigError for lock files that cannot be trusted.
     """
-    with claim_any(lab, (slot,), note=note, deadline=deadline, on_wait=on_wait) as claimed:
+    with claim_any(lab, (slot,), note=note, deadline=deadline, on_wait=on_wait, front=front) as claimed:
         yield claimed
 
 
@@ -47,20 +56,51 @@ def claim_any(
     note: Note,
     deadline: Deadline,
     on_wait: Callable[[Waiting], None] | None = None,
+    front: bool = False,
 ) -> Iterator[Claim]:
     """The same for whichever slot is free first: a place in every queue, one lock, then the other places given up.
 
-    Nobody waits for a lock while holding one, so this cannot deadlock.
+    Nobody waits for a lock while holding one, so this cannot deadlock. `front` is for the operator's steal alone: a
+    place before all others. A claim that ends with Cancelled because it was stolen says so in that error.
     """
     with ExitStack() as held:
         with lock_folder(lab.lock_dir, create=True) as folder, ExitStack() as queues:
             waiter = holder_of(note)
-            ours = first_free([queues.enter_context(place(folder, slot, waiter)) for slot in slots], deadline, on_wait)
+            places = [queues.enter_context(place(folder, slot, waiter, front=front)) for slot in slots]
+            ours = first_free(places, deadline, on_wait)
             fd = ours.detach()
             held.callback(_release, fd)
             us = holder_of(note)
             write_note(fd, us)
-        yield Claim(ours.slot.id, us, ours.path, fd)
+        claimed = Claim(ours.slot.id, us, ours.path, fd)
+        try:
+            yield claimed
+        except Cancelled as error:
+            if steal := lost(lab, ours.slot, claimed):
+                error.fields["name"] += f": {ours.slot.id} was {steal.text}"
+            raise
+
+
+def lost(lab: Lab, slot: Slot, claim: Claim) -> Steal | None:
+    """Whether an operator took this claim from us; if so, the record gets our side too. Never raises for the lab."""
+    with suppress(HutCiError, OSError):
+        if steal := steals.taken_from(lab, slot, claim.holder):
+            steals.record(lab, slot, "lost", claim.holder, steal.by, steal.why)
+            return steal
+    return None
+
+
+def kernel_owner(lab: Lab, slot: Slot) -> int | None:
+    """The pid that took the lock, by the kernel's own list; None where nobody has it or the list does not show it."""
+    try:
+        with lock_folder(lab.lock_dir, create=False) as folder:
+            fd = open_existing(folder, lock_name(slot.id))
+    except FileNotFoundError:
+        return None
+    try:
+        return proc.flock_owner(fd)
+    finally:
+        os.close(fd)
 
 
 def holder(lab: Lab, slot: Slot) -> Holder | None:

@@ -27,6 +27,11 @@ def lock_name(slot_id: str) -> str:
     return f"{stem(slot_id)}.lock"
 
 
+def steals_name(slot_id: str) -> str:
+    """The file that remembers who took the slot from whom."""
+    return f"{stem(slot_id)}.steals"
+
+
 def queue_name(slot_id: str) -> str:
     """The folder of the tickets, beside the lock."""
     return f"{stem(slot_id)}.queue"

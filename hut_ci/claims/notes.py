@@ -18,7 +18,7 @@ UNNAMED = Holder(pid=0, user="", host="", since_utc="")
 
 def encode(holder: Holder) -> bytes:
     """One line of JSON, shorter than MAX_BYTES: long texts are cut."""
-    entries = {name: _plain(value) if isinstance(value, str) else value for name, value in asdict(holder).items()}
+    entries = {name: plain(value) if isinstance(value, str) else value for name, value in asdict(holder).items()}
     return (json.dumps(entries, ensure_ascii=True) + "\n").encode("ascii")
 
 
@@ -30,7 +30,7 @@ def decode(note: bytes) -> Holder | None:
         return None
     if not isinstance(entries, dict) or not isinstance(entries.get("pid"), int):
         return None
-    texts = {key: _plain(value) for key, value in entries.items() if isinstance(value, str)}
+    texts = {key: plain(value) for key, value in entries.items() if isinstance(value, str)}
     return Holder(
         pid=entries["pid"],
         user=texts.get("user", ""),
@@ -53,22 +53,27 @@ def who(holder: Holder) -> str:
     return f"{holder.user or 'somebody'} ({pid}{why})"
 
 
-def held_sentence(slot_id: str, holder: Holder | None, place: int, today: str) -> str:
-    """`hut-01 is held by alice (pid 123, "debugging") since 12:00Z; place 2 in the queue`.
+def held_sentence(slot_id: str, holder: Holder | None, place: int, in_front: Holder | None, today: str) -> str:
+    """`hut-01 is held by alice (pid 123, "debugging") since 12:00Z; place 2 in the queue, after bob (pid 77)`.
 
-    `today` is a UTC date (YYYY-MM-DD): an instant of another day is shown with its date.
+    `in_front` is served just before us. `today` is a UTC date (YYYY-MM-DD): an instant of another day is shown with
+    its date.
     """
+    ours = f"place {place} in the queue" + (f", after {who(in_front)}" if in_front else "")
     if holder is None:
-        return f"{slot_id} is changing hands; place {place} in the queue"
-    since = f" since {_clock(holder.since_utc, today)}" if holder.since_utc else ""
-    return f"{slot_id} is held by {who(holder)}{since}; place {place} in the queue"
+        return f"{slot_id} is changing hands; {ours}"
+    since = f" since {clock(holder.since_utc, today)}" if holder.since_utc else ""
+    until = f" until {clock(holder.deadline_utc, today)} at the latest" if holder.deadline_utc else ""
+    return f"{slot_id} is held by {who(holder)}{since}{until}; {ours}"
 
 
-def _clock(instant: str, today: str) -> str:
+def clock(instant: str, today: str) -> str:
+    """`12:00Z`, with its date on another day than `today`."""
     date, _, time = instant.partition("T")
     minutes = f"{time[:5]}Z"
     return minutes if date == today else f"{date} {minutes}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """`text` on one line, cut to MAX_TEXT, without anything that a terminal would obey."""
     return "".join(char if char.isprintable() else "?" for char in text[:MAX_TEXT])

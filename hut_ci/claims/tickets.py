@@ -2,7 +2,7 @@
 
 A ticket whose lock is free belongs to a process that has died: it counts for nothing, and the next arrival sweeps
 it away. Numbers are given behind the folder's door, so a ticket is locked before anybody can see it without one,
-and a higher number came later.
+and a higher number came later. They begin at 1000: below is room for an operator who has to be served first.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from contextlib import contextmanager, suppress
 from hut_ci.claims import notes
 from hut_ci.claims.locking import door, is_free, try_exclusive
 from hut_ci.claims.safe_files import Folder, create_file, open_existing
+from hut_ci.errors import SlotError
 from hut_ci.model import Holder
 
+FIRST = 1000
 _NAME = re.compile(r"([0-9]{8})\.ticket\Z")
 
 
@@ -29,15 +31,22 @@ class Ticket:
         self._ahead = _nearest(folder, number)
 
     def is_next(self) -> bool:
-        """Whether everybody who came earlier has been served, has given up or has died."""
-        while self._ahead is not None and is_free(self._ahead):
-            os.close(self._ahead)
-            self._ahead = _nearest(self._folder, self._number)
+        """Whether everybody in front has been served, has given up or has died."""
+        if self._ahead is not None and not is_free(self._ahead):
+            return False
+        self.close()
+        self._ahead = _nearest(self._folder, self._number)
         return self._ahead is None
 
     def place(self) -> int:
         """1 for the next one to be served."""
         return 1 + sum(1 for number in _numbers(self._folder) if number < self._number and _alive(self._folder, number))
+
+    def in_front(self) -> Holder | None:
+        """The note of whoever is served just before us."""
+        if self.is_next() or self._ahead is None:
+            return None
+        return notes.decode(os.pread(self._ahead, notes.MAX_BYTES, 0)) or notes.UNNAMED
 
     def close(self) -> None:
         if self._ahead is not None:
@@ -46,9 +55,9 @@ class Ticket:
 
 
 @contextmanager
-def ticket(folder: Folder, note: Holder) -> Iterator[Ticket]:
-    """Stand in line, at the end. Raises ConfigError or SlotError."""
-    number, fd = _take(folder, note)
+def ticket(folder: Folder, note: Holder, *, front: bool = False) -> Iterator[Ticket]:
+    """Stand in line, at its end or at its front. Raises ConfigError or SlotError."""
+    number, fd = _take(folder, note, front)
     try:
         ours = Ticket(folder, number)
         try:
@@ -74,15 +83,19 @@ def waiting(folder: Folder) -> Iterator[Holder]:
             os.close(fd)
 
 
-def _take(folder: Folder, note: Holder) -> tuple[int, int]:
+def _take(folder: Folder, note: Holder, front: bool) -> tuple[int, int]:
     with door(folder.fd, folder.path):
         for dead in _numbers(folder):
             if not _alive(folder, dead):
                 _remove(folder, dead)
-        number = max(_numbers(folder), default=0) + 1
+        taken = _numbers(folder)
+        number = min(taken, default=FIRST) - 1 if front else max([*taken, FIRST - 1]) + 1
+        if number < 0:
+            raise SlotError(f"{folder.path} has no place left in front", todo="wait until the others in front are done")
         fd = create_file(folder, _name(number))
         try:
-            os.pwrite(fd, notes.encode(note), 0)
+            with suppress(OSError):  # a full disk costs the note, not the place
+                os.pwrite(fd, notes.encode(note), 0)
             try_exclusive(fd)  # nobody but a probe can be before us
         except BaseException:
             os.close(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,9 @@ class Place:
         """Lock without waiting, if it is our turn; a file that somebody removed meanwhile locks nothing."""
         if not self._ticket.is_next() or not try_exclusive(self.fd):
             return False
+        if not self._ticket.is_next():  # the operator stepped in front meanwhile
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            return False
         if os.fstat(self.fd).st_nlink:
             return True
         self.close()
@@ -48,9 +52,9 @@ class Place:
         return self.acquire()
 
     def look(self) -> Waiting:
-        found, place = read_holder(self.fd), self._ticket.place()
+        found, place, in_front = read_holder(self.fd), self._ticket.place(), self._ticket.in_front()
         today = datetime.now(UTC).date().isoformat()
-        return Waiting(self.slot.id, found, place, notes.held_sentence(self.slot.id, found, place, today))
+        return Waiting(self.slot.id, found, place, notes.held_sentence(self.slot.id, found, place, in_front, today))
 
     def detach(self) -> int:
         """The locked descriptor, from now on the caller's to close."""
@@ -64,11 +68,11 @@ class Place:
 
 
 @contextmanager
-def place(folder: Folder, slot: Slot, waiter: Holder) -> Iterator[Place]:
-    """Stand in the slot's queue, at the end. Raises ConfigError for files that cannot be trusted."""
+def place(folder: Folder, slot: Slot, waiter: Holder, *, front: bool = False) -> Iterator[Place]:
+    """Stand in the slot's queue, at its end or its front. Raises ConfigError for files that cannot be trusted."""
     with (
         inner_folder(folder, queue_name(slot.id), create=True) as places,
-        tickets.ticket(places, waiter) as ticket,
+        tickets.ticket(places, waiter, front=front) as ticket,
     ):
         ours = Place(folder, slot, ticket)
         try:
@@ -92,7 +96,8 @@ def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[W
                 if told.get(seen.slot_id) != seen:
                     told[seen.slot_id] = seen
                     on_wait(seen)
-            next_look = Deadline(REFRESH_SECONDS)
+            # Looking costs as much as the queue is long, and whoever is far from its head is not in a hurry.
+            next_look = Deadline(REFRESH_SECONDS * max(1.0, max(seen.place for seen in told.values()) / 10))
         time.sleep(min(POLL_SECONDS, deadline.remaining))
 
 

@@ -15,7 +15,8 @@ from hut_ci import __version__
 COMMANDS = {
     "run": ("run", "Flash a build on a slot, test it, recover the board, report."),
     "demo": ("demo", "Watch the whole path on four virtual boards, in under a minute."),
-    "slots": ("slots", "Add, list and inspect the boards of this lab."),
+    "slots": ("slots", "Add, list, hold and check the boards of this lab."),
+    "monitor": ("monitor", "Hold a slot and watch its console."),
     "firmware": ("firmware", "Look at a build: what would be written where."),
     "learn": ("learn", "Boot a build three times and propose what to expect of it."),
     "power": ("power", "Switch or test a slot's power (claims the slot first)."),

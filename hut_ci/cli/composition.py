@@ -125,7 +125,7 @@ def tools(
         yield (
             Tools(
                 claims=flock,
-                power=lambda lab, slot, claim: cycle_for_run(lab, slot, {slot.id: claim}, os.environ, _say(tell)),
+                power=lambda lab, slot, claim: cycle_for_run(lab, slot, claim, os.environ, flock.claim, _say(tell)),
                 project=lambda: _project(order, forges, _say(tell)),
                 find=_finder(order, forges, options, _say(tell)),
                 on_event=tell,

@@ -46,6 +46,7 @@ def command(build: Path, **options: Any) -> int:
     from hut_ci.claims import flock
     from hut_ci.cli import composition
     from hut_ci.cli.progress import listener
+    from hut_ci.cli.slot_claim import switch_on_again
     from hut_ci.learn import learn
     from hut_ci.stages.learn import to_yaml
 
@@ -58,7 +59,14 @@ def command(build: Path, **options: Any) -> int:
     try:
         with listener(options["progress"]) as on_event:
             tell = composition.guarded(on_event, redactor)
-            lesson = learn(order, flock, options["boots"], options["settle"], tell)
+            lesson = learn(
+                order,
+                flock,
+                options["boots"],
+                options["settle"],
+                tell,
+                lambda _claim, slot: switch_on_again(order.lab, slot),
+            )
     finally:
         shutil.rmtree(order.work, ignore_errors=True)
     if not lesson.expect:

@@ -16,7 +16,7 @@ from hut_ci.cli.power_answer import answer, found_text, proof_text
 from hut_ci.cli.power_bench import claimed, slot_of, tell
 
 if TYPE_CHECKING:
-    pass
+    from hut_ci.model import Lab, Slot
 
 ON_OFF_WITHIN = 60.0
 
@@ -128,17 +128,25 @@ def status(slot: str, lab_file: Path | None, as_json: bool) -> None:
       hut-ci power status hut-01
     """
     from hut_ci.deadline import Deadline
+    from hut_ci.errors import PowerError
     from hut_ci.power.choose import choose
     from hut_ci.power.cooldown import SlotCooldown
     from hut_ci.power.intent import needs_repair
     from hut_ci.power.wiring import group_of
+    from hut_ci.stages.power_results import failure
 
     lab = lab_at(lab_file)
     found = slot_of(lab, slot)
-    switch = choose(lab, found, os.environ)
     deadline = Deadline(ON_OFF_WITHIN)
-    switch.exists(deadline)
-    reads = {True: "on", False: "off", None: "unknown"}[switch.is_on(deadline)]
+    try:
+        switch = choose(lab, found, os.environ)
+        switch.exists(deadline)
+        reads = {True: "on", False: "off", None: "unknown"}[switch.is_on(deadline)]
+    except PowerError as error:
+        if not as_json:
+            raise
+        answer(slot, failure(error, deadline.elapsed), True, "", state="unknown")
+        return
     cooldown = SlotCooldown(lab.state_dir, group_of(lab, found)[0], found.power.cooldown_seconds).remaining()
     unrepaired = needs_repair(lab, found)
     if as_json:
@@ -179,23 +187,44 @@ def test(slot: str, lab_file: Path | None, as_json: bool, wait: float, write: bo
 def repair(slot: str | None, lab_file: Path | None, as_json: bool, wait: float) -> None:
     """Switch on what a killed power cycle left off; without SLOT, on every slot.
 
+    A slot in use is left alone: whoever has it has repaired it, or is cycling it now.
+
     \b
     Example:
       hut-ci power repair
     """
-    from hut_ci.power.intent import needs_repair
+    from hut_ci.errors import PowerError
 
     lab = lab_at(lab_file)
     slots = [slot_of(lab, slot)] if slot else list(lab.slots)
-    repaired = []
-    for candidate in slots:
-        if needs_repair(lab, candidate):
-            with claimed(candidate.id, lab_file, wait, "power repair") as bench:
-                repaired += [candidate.id] if bench.repaired else []
+    outcomes = {candidate.id: _repair(lab, candidate, lab_file, wait) for candidate in slots}
+    of = {
+        outcome: [name for name in outcomes if outcomes[name] == outcome] for outcome in ("repaired", "busy", "failed")
+    }
     if as_json:
-        click.echo(json.dumps({"repaired": repaired}))
-    elif not repaired:
+        click.echo(json.dumps(of))
+    elif not any(of.values()):
         click.echo("Nothing to repair: no power cycle was cut short.")
+    if of["failed"]:
+        click.get_current_context().exit(PowerError.exit_code)
+
+
+def _repair(lab: Lab, slot: Slot, lab_file: Path | None, wait: float) -> str:
+    """`repaired`, `busy`, `failed`, or `fine`; the reason is told."""
+    from hut_ci.errors import ConfigError, PowerError, SlotError
+    from hut_ci.power.intent import needs_repair
+
+    try:
+        if not needs_repair(lab, slot):
+            return "fine"
+        with claimed(slot.id, lab_file, wait, "power repair") as bench:
+            return "repaired" if bench.repaired else "fine"
+    except SlotError as error:
+        tell(f"{slot.id} is in use, and not repaired from here: {error}")
+        return "busy"
+    except (PowerError, ConfigError) as error:
+        tell(f"{slot.id} may still be off: {error}. {error.todo}")
+        return "failed"
 
 
 def _switch(slot_id: str, lab_file: Path | None, as_json: bool, wait: float, *, on: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,20 +39,15 @@ def claimed(slot_id: str, lab_file: Path | None, wait: float, why: str) -> Itera
     from hut_ci.deadline import Deadline
     from hut_ci.power.choose import choose
     from hut_ci.power.intent import repair
-    from hut_ci.power.wiring import group_of
-    from hut_ci.stages.slot import Note
+    from hut_ci.power.wiring import claim_group
 
     lab = lab_at(lab_file)
     slot = slot_of(lab, slot_id)
     switch = choose(lab, slot, os.environ)
-    deadline = Deadline(wait)
-    with cancellation(), ExitStack() as held:
-        claims = {}
-        for member in group_of(lab, slot):
-            other = slot_of(lab, member)
-            claims[member] = held.enter_context(
-                claim(lab, other, note=Note(why=why), deadline=deadline, on_wait=lambda seen: tell(seen.text))
-            )
+    with (
+        cancellation(),
+        claim_group(lab, slot, {}, claim, why, Deadline(wait), lambda seen: tell(seen.text)) as claims,
+    ):
         repaired = repair(lab, slot, switch, Deadline(REPAIR_WITHIN))
         if repaired:
             tell(repaired)

@@ -14,7 +14,7 @@ from hut_ci.units import format_revision, format_size
 
 Row = Mapping[str, Any]
 LIST_COLUMNS = ("id", "label", "chip", "revision", "flash", "psram", "tags", "present", "power", "quarantined")
-STATUS_COLUMNS = ("id", "label", "present", "state", "held_by", "since", "waiting", "port_user")
+STATUS_COLUMNS = ("id", "label", "present", "state", "held_by", "since", "until", "waiting", "next", "port_user")
 
 
 def facts_of(slot: Slot) -> Row:
@@ -41,6 +41,7 @@ def facts_of(slot: Slot) -> Row:
 def status_of(lab: Lab, slot: Slot) -> Row:
     """`state` is free, held or quarantined; `holder` and `port_holder` name who is there."""
     holder = flock.holder(lab, slot)
+    queue = flock.queue(lab, slot)
     ports = [found for name in slot.serial if (found := flock.who_holds(name))]
     state = "held" if holder else "quarantined" if slot.quarantined else "free"
     return {
@@ -52,7 +53,10 @@ def status_of(lab: Lab, slot: Slot) -> Row:
         "holder": asdict(holder) if holder else None,
         "held_by": who(holder) if holder else None,
         "since": holder.since_utc if holder else None,
-        "waiting": len(flock.queue(lab, slot)),
+        "until": holder.deadline_utc if holder else None,
+        "waiting": len(queue),
+        "next": who(queue[0].note) if queue else None,
+        "queue": [{"place": waiter.place, **asdict(waiter.note)} for waiter in queue],
         "port_holder": asdict(ports[0]) if ports else None,
         "port_user": f"{ports[0].program} (pid {ports[0].pid}, {ports[0].user})" if ports else None,
     }

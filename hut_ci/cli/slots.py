@@ -1,4 +1,4 @@
-"""`hut-ci slots`: add, list and inspect the boards of this lab."""
+"""`hut-ci slots`: add, list, hold and check the boards of this lab."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from hut_ci.cli.composition import LAB_HELP
-
-if TYPE_CHECKING:
-    from hut_ci.model import Lab, Slot
+from hut_ci.cli.slot_evidence import inventory, selftest
+from hut_ci.cli.slot_hold import hold, release, steal
+from hut_ci.cli.slot_options import json_option, lab_option, named
+from hut_ci.cli.slot_run import run
 
 PLUG_SECONDS = 120.0
 
@@ -22,7 +21,9 @@ EXAMPLES = """
 Examples:
   hut-ci slots add                     find the board that is plugged in and write its entry
   hut-ci slots list                    what this lab has
-  hut-ci slots status hut-01           free, or held by whom since when
+  hut-ci slots status hut-01           free, or held by whom since when, who waits
+  hut-ci slots hold hut-01 --for 30m --why "debugging"
+  hut-ci slots run hut-01 -- idf.py flash monitor
 """
 
 ADD_EXAMPLES = """
@@ -48,13 +49,14 @@ Examples:
   hut-ci slots status hut-01 --json
 """
 
-lab_option = click.option("--lab", "lab_path", type=click.Path(path_type=Path), metavar="FILE", help=LAB_HELP)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-
 
 @click.group("slots", epilog=EXAMPLES)
 def command() -> None:
-    """Add, list and inspect the boards of this lab."""
+    """Add, list, hold and check the boards of this lab."""
+
+
+for member in (hold, release, steal, run, inventory, selftest):
+    command.add_command(member)
 
 
 @command.command("add", epilog=ADD_EXAMPLES, short_help="Find a board and write its entry into lab.yml.")
@@ -119,7 +121,7 @@ def status(slot_id: str | None, lab_path: Path | None, as_json: bool) -> None:
     from hut_ci.cli.composition import lab_at
 
     lab = lab_at(lab_path)
-    slots = lab.slots if slot_id is None else (_named(lab, slot_id),)
+    slots = lab.slots if slot_id is None else (named(lab, slot_id),)
     rows = [slot_table.status_of(lab, slot) for slot in slots]
     if as_json:
         click.echo(json.dumps({"lab": lab.name, "slots": rows}, indent=2))
@@ -150,14 +152,3 @@ def _find(path: Path, text: str, *, may_ask: bool) -> str:
     if found.twin and found.identity != found.links[0].path:
         click.echo(f"note: {found.links[0].path} is a factory name that other boards share; by-path is used", err=True)
     return found.identity
-
-
-def _named(lab: Lab, slot_id: str) -> Slot:
-    from hut_ci.contracts import nearest
-    from hut_ci.errors import UsageError
-
-    slot = lab.slot(slot_id) or next((slot for slot in lab.slots if slot.label == slot_id), None)
-    if slot is None:
-        known = [slot.id for slot in lab.slots]
-        raise UsageError(f"no slot {slot_id} in {lab.name}", why=f"see {lab.path}", todo=nearest(slot_id, known))
-    return slot

@@ -31,7 +31,7 @@ class CommandSwitch:
                 "no_command",
                 f"lab.yml has no power command for: {', '.join(missing)}",
                 "A slot must be switched off and on again.",
-                "Write both as lists: command: {on: [uhubctl, -a, on], off: [uhubctl, -a, off]}",
+                "Write both as lists: command: {on: [/usr/sbin/uhubctl, …], off: [/usr/sbin/uhubctl, …]}",
             )
         self.is_on(deadline)
 

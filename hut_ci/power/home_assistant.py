@@ -70,9 +70,21 @@ class HomeAssistantSwitch:
     sleep: Callable[[float], None] = time.sleep
 
     def exists(self, deadline: Deadline) -> None:
-        """Raises PowerError: `unknown_entity`, `unavailable`, or whatever kept the question from an answer."""
-        if self.is_on(deadline) is None:
-            raise self._unavailable()
+        """Raises PowerError: `unknown_entity`, `unavailable`, or whatever kept the question from an answer.
+
+        A Home Assistant that is starting is waited for, `timeout` seconds at most: it answers long before it knows
+        its entities.
+        """
+        window = deadline.within(self.timeout)
+        while True:
+            try:
+                if self.is_on(deadline) is None:
+                    raise self._unavailable()
+                return
+            except PowerError as error:
+                if error.fields["detail"] != "starting" or window.expired:
+                    raise
+            self.sleep(min(POLL_SECONDS[1], window.remaining))
 
     def is_on(self, deadline: Deadline) -> bool | None:
         """What Home Assistant believes; None for `unavailable`, `unknown` and other states."""
@@ -128,6 +140,27 @@ class HomeAssistantSwitch:
     # --- one request ----------------------------------------------------------------------------------------
 
     def _ask(self, method: str, path: str, deadline: Deadline, data: object = None) -> Any:
+        """The decoded JSON answer; what is not known *yet*, because Home Assistant is starting, is told apart."""
+        try:
+            return self._request(method, path, deadline, data)
+        except PowerError as error:
+            if error.fields["detail"] not in ("unknown_entity", "bad_request") or not self._is_starting(deadline):
+                raise
+            raise _failed(
+                "starting",
+                f"Home Assistant at {self.url} is starting or stopping",
+                "It answers before it has loaded its integrations and entities.",
+                "Try again in half a minute.",
+            ) from error
+
+    def _is_starting(self, deadline: Deadline) -> bool:
+        try:
+            found = self._request("GET", "/api/config", deadline)
+        except PowerError:
+            return False
+        return isinstance(found, dict) and found.get("state", "RUNNING") != "RUNNING"
+
+    def _request(self, method: str, path: str, deadline: Deadline, data: object = None) -> Any:
         """The decoded JSON answer of one request, never following a redirect nor reading ~/.netrc."""
         import requests
         import urllib3

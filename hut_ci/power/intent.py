@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -17,8 +18,7 @@ from hut_ci.power.state_file import read_trusted, remove_durably, state_path, wr
 from hut_ci.stages.power_results import may_retry, pause_before_retry
 
 RESTORE_SECONDS = 60.0
-"""How long a relay is tried to be switched on; the slot's lock is held meanwhile."""
-RESTORE_TRIES = 5
+"""How long a relay is tried to be switched on, with the slot's lock held. Home Assistant restarts in 5 to 30."""
 
 
 def intent_path(state_dir: Path, slot_id: str) -> Path:
@@ -54,18 +54,18 @@ def repair(lab: Lab, slot: Slot, switch: Switch, deadline: Deadline) -> str | No
 def switch_back(
     switch: Switch, deadline: Deadline, *, settle: float = 0.0, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Switch on, with a few tries, and see it stay on for `settle` seconds. Raises the last PowerError."""
-    for number in range(1, RESTORE_TRIES + 1):
+    """Switch on, trying until the deadline, and see it stay on for `settle` seconds. Raises the last PowerError."""
+    for number in itertools.count(1):
         try:
             _ask_for_power(switch, deadline)
             if _stays_on(switch, deadline, settle, sleep):
                 return
+            raise PowerError("the switch did not stay on", fields={"detail": "stuck"})
         except PowerError as error:
-            last = number == RESTORE_TRIES or deadline.expired
-            if last or not may_retry(error):
+            pause = pause_before_retry(error, number)
+            if not may_retry(error) or pause >= deadline.remaining:
                 raise
-            sleep(min(pause_before_retry(error, number), deadline.remaining))
-    raise PowerError("the switch did not stay on", fields={"detail": "stuck"})
+            sleep(pause)
 
 
 def _ask_for_power(switch: Switch, deadline: Deadline) -> None:

@@ -16,10 +16,12 @@ RESULTS: dict[str, tuple[str, bool]] = {
     "stuck": ("timeout", True),
     "cooldown": ("timeout", False),
     "deadline": ("timeout", False),
+    "group_busy": ("timeout", False),
     # the switch side
     "unreachable": ("ha_error", True),
     "server_error": ("ha_error", True),
     "busy": ("ha_error", True),
+    "starting": ("ha_error", True),
     "unavailable": ("ha_error", True),
     "ignored": ("ha_error", True),
     "command_failed": ("ha_error", True),

@@ -105,12 +105,14 @@ def take(
     deadline: Deadline,
     say: Callable[[str], None] = lambda _: None,
     settle: float = SETTLE_SECONDS,
+    on_claim: Callable[[Claim, Slot], None] = lambda _claim, _slot: None,
 ) -> Iterator[tuple[Claim, Slot]]:
     """Claim the first of `slots` that is free and whose port is there and unused, queueing for all of them at once.
 
     `deadline` bounds the waiting. A slot whose board is absent or whose port another program keeps open for
     `settle` seconds is released again and the others are tried; with none left, SlotError (slot_absent or
-    port_held) names the fault of each. At the deadline: SlotError (slot_busy).
+    port_held) names the fault of each. At the deadline: SlotError (slot_busy). `on_claim` is called before the port
+    is looked for: a board whose power a killed process left off has none until it is switched on again.
     """
     left, faults = list(slots), list[SlotError]()
     with ExitStack() as claimed:
@@ -123,6 +125,7 @@ def take(
             )
             slot = next(slot for slot in left if slot.id == claim.slot_id)
             try:
+                on_claim(claim, slot)
                 _check_port(claims, slot, settle)
             except SlotError as fault:
                 held.close()

@@ -21,6 +21,7 @@ FAULTS: dict[str, str] = {
     "unauthorized": "every request is answered 401, as with a wrong or expired token",
     "banned": "every request is answered 403, as after too many bad tokens from this address",
     "unknown": "the entity does not exist: 404 for its state, 200 [] for a service call",
+    "starting": "as while it starts: 404 for the entity, 200 [] for a service call, its own state is STARTING",
     "unavailable": "the entity's state is `unavailable`, service calls answer 200 [] and do nothing",
     "ignored": "service calls answer 200 [] and do nothing; the state stays right",
     "stuck": "service calls report another entity's change; the switch never moves",

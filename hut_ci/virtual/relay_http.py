@@ -51,13 +51,14 @@ def read(relay: Entities, path: str) -> Answer:
     if path == "/api/":
         return Answer(200, {"message": "API running."})
     if path == "/api/config":
-        return Answer(200, {"state": "RUNNING", "version": "2024.3.3", "location_name": "virtual lab"})
+        state = "STARTING" if relay.takes("starting") else "RUNNING"
+        return Answer(200, {"state": state, "version": "2024.3.3", "location_name": "virtual lab"})
     if path == "/api/states":
         return Answer(200, [state_of(relay, entity) for entity in relay.states])
     if not path.startswith("/api/states/"):
         return NOT_FOUND
     entity = path.removeprefix("/api/states/")
-    if entity not in relay.states or relay.takes("unknown"):
+    if entity not in relay.states or relay.takes("unknown") or relay.takes("starting"):
         return NO_ENTITY
     answer = Answer(200, state_of(relay, entity, unavailable=relay.takes("unavailable")))
     relay.record("state", entity)
@@ -96,7 +97,7 @@ def _switch(relay: Entities, domain: str, service: str, entity: str, pause: thre
     wanted = SERVICES[service]
     on = (not relay.states[entity]) if wanted is None else wanted
     relay.record("call_on" if on else "call_off", entity)
-    if any(relay.takes(fault) for fault in ("unknown", "unavailable", "ignored")):
+    if any(relay.takes(fault) for fault in ("unknown", "starting", "unavailable", "ignored")):
         return nothing
     if relay.takes("stuck"):
         return Answer(200, [{"entity_id": "input_boolean.shadow", "state": "on" if on else "off", "attributes": {}}])

@@ -150,7 +150,7 @@ BUILDS = {
 def test_a_build_that_cannot_be_flashed(
     name: str, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
 ) -> None:
-    """security 3 and 4, WS9-3: refused before the slot is claimed, whoever made it so."""
+    """security 3 and 4: refused before the slot is claimed, whoever made it so."""
     lab = lab_of()
     answer = hut_ci.run(BUILDS[name].make(tmp_path, firmware), lab=lab.lab_yml)
     check(answer, lab, BUILDS[name].evidence, BUILDS[name].sentence)

@@ -13,10 +13,14 @@ import argparse
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hut_ci.claims import flock
 from hut_ci.deadline import Deadline
@@ -51,6 +55,7 @@ def main() -> int:
     parser.add_argument("--user")
     parser.add_argument("--why", default="test")
     parser.add_argument("--umask", type=lambda text: int(text, 8), default=0o022)
+    parser.add_argument("--port", help="an rfc2217:// address to write to while holding")
     asked = parser.parse_args()
     os.umask(asked.umask)
     if asked.user:
@@ -71,13 +76,32 @@ def main() -> int:
             ),
         ) as claim:
             say("held", slot=claim.slot_id, fd=claim.lock_fd)
-            keep(asked.hold, claim.lock_fd)
+            with writing(asked.port):
+                keep(asked.hold, claim.lock_fd)
             leaving = time.monotonic()
         say("released", slot=claim.slot_id, leaving=leaving)
     except HutCiError as error:
         say("refused", kind=type(error).__name__, what=error.what, todo=error.todo, evidence=error.evidence)
         return error.exit_code
     return 0
+
+
+@contextmanager
+def writing(port: str | None) -> Iterator[None]:
+    """A connection to the board, on which something is written: it records whoever does so beside another."""
+    if port is None:
+        yield
+        return
+    address = urlsplit(port)
+    with socket.socket() as connection:
+        connection.settimeout(10)
+        connection.connect((address.hostname, address.port))
+        connection.sendall(b"x")
+        say("writing")
+        yield
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
 
 
 def keep(seconds: float | None, lock_fd: int) -> None:

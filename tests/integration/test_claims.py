@@ -186,12 +186,13 @@ def test_waiting_person_is_told_of_every_change(tmp_path: Path, start: Start) ->
 def test_deadline_names_holder_and_place(tmp_path: Path, start: Start) -> None:
     holder = start(tmp_path, "hut-01", "--why", "debugging")
     holder.until("held")
-    start(tmp_path, "hut-01").until("waiting")
+    first = start(tmp_path, "hut-01")
+    first.until("waiting")
     late = start(tmp_path, "hut-01", "--wait", "0.1")
     refused = late.until("refused")
     user = pwd.getpwuid(os.geteuid()).pw_name
     assert refused["what"].startswith(f'hut-01 is held by {user} (pid {holder.pid}, "debugging") since ')
-    assert refused["what"].endswith("Z; place 2 in the queue")
+    assert refused["what"].endswith(f'Z; place 2 in the queue, after {user} (pid {first.pid}, "test")')
     assert (refused["evidence"], late.process.wait(PATIENCE)) == ("slot_busy", 4)
 
 

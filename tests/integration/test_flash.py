@@ -77,7 +77,7 @@ def evidence(result: FlashResult) -> tuple[str, dict[str, str]] | None:
 
 @TRANSPORTS
 def test_first_flash_then_nothing_to_do(tmp_path: Path, transport: str) -> None:
-    """WS9-3: every byte arrives; a second run writes none of them, because the chip holds them."""
+    """Every byte arrives; a second run writes none of them, because the chip holds them."""
     plan = make_plan(tmp_path)
     with VirtualBoard(transport=transport, link=tmp_path / "tty", mac=MAC) as board:  # type: ignore[arg-type]
         first, events = flash_board(board, plan, tmp_path)
@@ -150,7 +150,7 @@ def test_erase_all_leaves_nothing_else(tmp_path: Path) -> None:
 def test_a_fault_that_stays_is_named(
     tmp_path: Path, transport: str, fault: str, wanted: tuple[str, dict[str, str]]
 ) -> None:
-    """WS9-3, security 20: the right evidence in less than ten seconds; nothing is written to the wrong board."""
+    """Security 20: the right evidence in less than ten seconds; nothing is written to the wrong board."""
     plan = make_plan(tmp_path)
     with VirtualBoard(transport=transport, link=tmp_path / "tty", mac=MAC, faults=(fault,)) as board:  # type: ignore[arg-type]
         result, events = flash_board(board, plan, tmp_path)
@@ -178,7 +178,7 @@ def test_a_fault_that_stays_is_named(
     ],
 )
 def test_a_fault_that_passes_costs_a_retry_at_most(tmp_path: Path, transport: str, fault: str) -> None:
-    """WS9-3: bytes lost, doubled or altered in either direction, and a port that comes back."""
+    """Bytes lost, doubled or altered in either direction, and a port that comes back."""
     plan = make_plan(tmp_path)
     with VirtualBoard(transport=transport, link=tmp_path / "tty", mac=MAC, faults=(fault,)) as board:  # type: ignore[arg-type]
         result, _ = flash_board(board, plan, tmp_path)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from power_answers import ANSWERS
 
 from hut_ci.claims.flock import claim
 from hut_ci.config import load_lab
@@ -113,18 +114,9 @@ def test_without_proof_the_lie_is_believed_and_marked(stack: ExitStack, tmp_path
 # --- every answer of Home Assistant -------------------------------------------------------------------------
 
 DETAILS = {
-    "unauthorized": ("ha_error", "unauthorized"),
-    "banned": ("ha_error", "banned"),
-    "unknown": ("ha_error", "unknown_entity"),
-    "unavailable": ("ha_error", "unavailable"),
-    "ignored": ("ha_error", "ignored"),
-    "stuck": ("timeout", "stuck"),
-    "slow": ("timeout", "slow"),
-    "lying": ("ha_error", "not_proven"),
+    **ANSWERS,
     "lying_off": ("ha_error", "not_proven"),
-    "server_error": ("ha_error", "server_error"),
     "server_error_on:1": ("ha_error", "server_error"),
-    "refused": ("ha_error", "unreachable"),
 }
 
 
@@ -137,6 +129,13 @@ def test_each_fault_has_its_result(stack: ExitStack, tmp_path: Path, fault: str)
     assert result.text
     assert virtual.boards["hut-01"].powered
     assert not intent_path(lab.state_dir, slot.id).exists()
+
+
+def test_a_home_assistant_that_is_starting_is_waited_for(stack: ExitStack, tmp_path: Path) -> None:
+    """WS9-7: it answers long before it knows its entities; the cycle begins when it does."""
+    virtual, lab, slot = a_lab(stack, tmp_path, relay_faults=["starting:6"])
+    assert cycle(lab, slot).result == "ok"
+    assert virtual.relay.switched() == ["off", "on"]
 
 
 def test_an_entity_that_is_off_already_is_fine(stack: ExitStack, tmp_path: Path) -> None:
@@ -420,7 +419,7 @@ def test_a_run_repairs_before_it_begins(stack: ExitStack, tmp_path: Path) -> Non
     write_intent(lab.state_dir, slot.id)
     said: list[str] = []
     with claimed(lab, slot) as claims:
-        cycle_now = cycle_for_run(lab, slot, claims, {}, said.append)
+        cycle_now = cycle_for_run(lab, slot, claims[slot.id], {}, claim, said.append)
         assert virtual.boards["hut-01"].powered
         assert cycle_now is not None
         assert cycle_now(Deadline(PATIENCE)).result == "ok"
@@ -468,12 +467,58 @@ def test_a_power_group_is_claimed_whole(stack: ExitStack, tmp_path: Path) -> Non
     with claimed(lab, lab.slots[1]):
         assert hut_ci(virtual, "power", "cycle", "hut-01").returncode == 4
     assert virtual.relay.switched() == []
-    with claimed(lab, slot) as claims:
-        with pytest.raises(PowerError, match="hut-02"):
-            cycle_slot(lab, slot, claims, choose(lab, slot, {}), Deadline(PATIENCE))
-        assert cycle_for_run(lab, slot, claims, {}) is None
+    with claimed(lab, slot) as claims, pytest.raises(PowerError, match="hut-02"):
+        cycle_slot(lab, slot, claims, choose(lab, slot, {}), Deadline(PATIENCE))
     assert hut_ci(virtual, "power", "cycle", "hut-01").returncode == 0
     assert virtual.relay.switched() == ["off", "on"]
+
+
+def a_shelf(stack: ExitStack, folder: Path) -> tuple[VirtualLab, Lab]:
+    """Three slots, of which the first and the last hang behind one plug that cuts the first's power."""
+    shared = {"power": {"entity": "switch.slot_1", "group": "shelf", "off": 0.2, "on": 0.1, "cooldown": 0}}
+    virtual, lab, _ = a_lab(stack, folder, slots=3, settings={"hut-01": shared, "hut-03": shared})
+    return virtual, lab
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_run_cycles_a_group_when_all_of_it_is_free(stack: ExitStack, tmp_path: Path, number: int) -> None:
+    """WS9-8, WS9-12: the run holds its own slot; the other one is claimed for the length of the cycle."""
+    virtual, lab = a_shelf(stack, tmp_path)
+    mine, other = lab.slots[number], lab.slots[2 - number]
+    with claimed(lab, mine) as claims:
+        cycle_now = cycle_for_run(lab, mine, claims[mine.id], {}, claim, group_wait=0.2)
+        assert cycle_now is not None
+        with claimed(lab, other):
+            busy = cycle_now(Deadline(PATIENCE))
+        assert (busy.result, busy.detail) == ("timeout", "group_busy")
+        assert f"{other.id} is held by" in busy.text
+        assert virtual.relay.switched() == []
+        assert cycle_now(Deadline(PATIENCE)).result == "ok"
+        with claimed(lab, other):
+            assert virtual.relay.switched() == ["off", "on"]
+
+
+def test_two_runs_behind_one_plug_do_not_wait_for_each_other_for_ever(stack: ExitStack, tmp_path: Path) -> None:
+    """WS9-8: each holds what the other wants; both get their answer, and nobody's power is cut."""
+    virtual, lab = a_shelf(stack, tmp_path)
+    answers: list[PowerResult] = []
+    ready = threading.Barrier(2)
+
+    def run(slot: Slot) -> None:
+        with claimed(lab, slot) as claims:
+            cycle_now = cycle_for_run(lab, slot, claims[slot.id], {}, claim, group_wait=0.3)
+            assert cycle_now is not None
+            ready.wait(PATIENCE)
+            answers.append(cycle_now(Deadline(PATIENCE)))
+            ready.wait(PATIENCE)
+
+    runs = [threading.Thread(target=run, args=(lab.slots[number],)) for number in (0, 2)]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join(PATIENCE)
+    assert [answer.detail for answer in answers] == ["group_busy", "group_busy"]
+    assert virtual.relay.switched() == []
 
 
 # --- the command line ---------------------------------------------------------------------------------------
@@ -570,4 +615,27 @@ def test_a_slot_without_a_switch_says_so(stack: ExitStack, tmp_path: Path) -> No
     result = cycle(lab, slot)
     assert (result.result, result.detail) == ("ha_error", "no_switch")
     with claimed(lab, slot) as claims:
-        assert cycle_for_run(lab, slot, claims, {}) is None
+        assert cycle_for_run(lab, slot, claims[slot.id], {}, claim) is None
+
+
+# --- repair, for a timer ------------------------------------------------------------------------------------
+
+
+def test_repair_goes_on_past_slots_that_it_cannot_repair(stack: ExitStack, tmp_path: Path) -> None:
+    """WS9-9: one slot in use and one without a switch do not keep a third one dark."""
+    virtual, lab, _ = a_lab(stack, tmp_path, slots=3, settings={"hut-02": {"power": "none"}})
+    for slot in lab.slots:
+        write_intent(lab.state_dir, slot.id)
+    virtual.relay.switch(virtual.entity("hut-03"), False)
+    with claimed(lab, lab.slots[0]):
+        done = hut_ci(virtual, "power", "repair", "--json")
+    assert done.returncode == 7
+    assert json.loads(done.stdout) == {"repaired": ["hut-03"], "busy": ["hut-01"], "failed": ["hut-02"]}
+    assert virtual.boards["hut-03"].powered
+
+
+def test_status_answers_a_program_also_when_it_fails(stack: ExitStack, tmp_path: Path) -> None:
+    virtual, _, _ = a_lab(stack, tmp_path, relay_faults=["unauthorized"])
+    asked = hut_ci(virtual, "power", "status", "hut-01", "--json")
+    document = json.loads(asked.stdout)
+    assert (asked.returncode, document["state"], document["detail"]) == (7, "unknown", "unauthorized")

@@ -102,6 +102,7 @@ def test_wrong_token(stack: ExitStack, token: str) -> None:
         ("unauthorized", 401, "401: Unauthorized", None, []),
         ("banned", 403, "403: Forbidden", None, []),
         ("unknown", 200, "[]", None, []),
+        ("starting", 200, "[]", None, []),
         ("unavailable", 200, "[]", "unavailable", []),
         ("ignored", 200, "[]", "on", []),
         ("stuck", 200, "input_boolean.shadow", "on", []),

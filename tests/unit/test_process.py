@@ -46,7 +46,7 @@ def test_output_exit_code_and_stdin(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_sigterm_dies_at_the_deadline(tmp_path: Path) -> None:
-    """WS9-3, security 21: the deadline holds against a child that does not want to end."""
+    """Security 21: the deadline holds against a child that does not want to end."""
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
     seen: list[bytes] = []
     finished = run(

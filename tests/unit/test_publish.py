@@ -118,7 +118,7 @@ def test_a_document_that_proves_nothing_is_an_error(document: Any, why: str) -> 
 
 @pytest.mark.parametrize(("sha", "slot", "why"), [(OTHER, "hut-01", "another commit"), (SHA, "hut-02", "another slot")])
 def test_the_request_decides_where(sha: str, slot: str, why: str) -> None:
-    """Security 6: a green report about something else turns into an error on what was asked for."""
+    """WS8-3, security 6: a green report about something else turns into an error on what was asked for."""
     sink = Sink()
     publish(recorded("pass"), sink, sha=sha, slot=slot)
     ((posted, context, state, text, _),) = sink.posted

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,4 +77,13 @@ def test_strange_values_are_left_out() -> None:
     ],
 )
 def test_sentence(holder: Holder | None, today: str, sentence: str) -> None:
-    assert held_sentence("hut-01", holder, 2, today) == sentence
+    bob = Holder(77, "bob", "lab", "")
+    assert held_sentence("hut-01", holder, 2, bob, today) == f"{sentence}, after bob (pid 77)"
+    assert held_sentence("hut-01", holder, 2, None, today) == sentence
+
+
+def test_sentence_says_when_a_hold_ends() -> None:
+    hold = replace(ALICE, deadline_utc="2026-02-12T12:30:30.123Z")
+    assert held_sentence("hut-01", hold, 1, None, "2026-02-12").endswith(
+        " since 12:00Z until 12:30Z at the latest; place 1 in the queue"
+    )

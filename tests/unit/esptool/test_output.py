@@ -35,7 +35,7 @@ BOARDS = [path for path in CASES if "board" in recorded(path)[0]]
 
 @pytest.mark.parametrize("path", FAILURES, ids=lambda path: path.stem)
 def test_a_failure_is_recognised(path: Path) -> None:
-    """WS9-3: esptool ends with 2 for everything; the text decides who is to blame."""
+    """Esptool ends with 2 for everything; the text decides who is to blame."""
     wanted, text = recorded(path)
     failure = output.failure(text, port="/dev/ttyUSB0", baud=460800)
     fields = dict(failure.evidence.fields)

@@ -1,0 +1,194 @@
+"""`hut-ci slots hold`, `release` and `steal`: a person at the bench and CI share one lock."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hut_ci.cli.durations import Duration, shown
+from hut_ci.cli.slot_options import json_option, lab_option, named, tell
+
+if TYPE_CHECKING:
+    from hut_ci.model import Holder, Lab, Slot
+
+LONGEST = 24 * 3600.0
+"""Seconds. A hold that is forgotten must not keep a board over a weekend."""
+
+HOLD_EXAMPLES = """
+\b
+Examples:
+  hut-ci slots hold hut-01 --for 30m --why "debugging the PSRAM"
+  hut-ci slots hold hut-01 --for 2h --why soldering --wait 10m
+"""
+
+RELEASE_EXAMPLES = """
+\b
+Example:
+  hut-ci slots release hut-01
+"""
+
+STEAL_EXAMPLES = """
+\b
+Example:
+  hut-ci slots steal hut-01 --why "the board smells" --for 1h
+"""
+
+why_option = click.option("--why", required=True, metavar="TEXT", help="What for: everybody who waits is told.")
+for_option = click.option(
+    "--for",
+    "seconds",
+    type=Duration(1.0, LONGEST),
+    default="30m",
+    show_default=True,
+    metavar="TIME",
+    help="When the hold ends by itself: 45s, 30m, 2h; a day at most.",
+)
+
+
+@click.command("hold", epilog=HOLD_EXAMPLES, short_help="Keep a slot for yourself for a while.")
+@click.argument("slot_id", metavar="SLOT")
+@for_option
+@why_option
+@click.option("--wait", type=Duration(), default="0", metavar="TIME", help="How long to queue. Default: not at all.")
+@lab_option
+@json_option
+def hold(slot_id: str, seconds: float, why: str, wait: float, lab_path: Path | None, as_json: bool) -> None:
+    """Keep SLOT for yourself: runs and other people queue behind you, and are told who you are.
+
+    A small process holds the slot; it ends by itself, at the latest after --for, or by
+    `hut-ci slots release`. While you hold it, use the board's port as you like.
+    """
+    from hut_ci.cancellation import cancellation
+    from hut_ci.claims.holding import keeper
+    from hut_ci.cli.composition import lab_at
+
+    lab = lab_at(lab_path)
+    slot = named(lab, slot_id)
+    with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=wait, stay=True) as started:
+        event = started.until("held", lambda waiting: tell(waiting["text"]))
+        started.detach()
+    _answer(lab, slot, event, seconds, as_json)
+
+
+@click.command("release", epilog=RELEASE_EXAMPLES, short_help="End a hold.")
+@click.argument("slot_id", metavar="SLOT")
+@lab_option
+@json_option
+def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
+    """End the hold on SLOT; whoever waits longest has it next.
+
+    Only what `hut-ci slots hold` made is released: a run ends by itself, or is cancelled where it runs.
+    """
+    from hut_ci import proc
+    from hut_ci.claims import flock, steals
+    from hut_ci.claims.holding import end_hold
+    from hut_ci.cli.composition import lab_at
+
+    lab = lab_at(lab_path)
+    slot = named(lab, slot_id)
+    holder = flock.holder(lab, slot)
+    if holder is not None:
+        end_hold(lab, slot, holder)
+    if as_json:
+        click.echo(json.dumps({"slot": slot.id, "released": holder is not None}))
+    elif holder is not None:
+        click.echo(f"{slot.id} released")
+    else:
+        steal = steals.last_from(lab, slot, proc.user_name(os.geteuid()))
+        click.echo(f"{slot.id} is free" + (f"; your last claim was {steal.text} ({steal.at_utc})" if steal else ""))
+
+
+@click.command("steal", epilog=STEAL_EXAMPLES, short_help="Take a slot from its holder (operator only).")
+@click.argument("slot_id", metavar="SLOT")
+@for_option
+@why_option
+@click.option(
+    "--grace", type=Duration(0.0, 600.0), default="15s", show_default=True, metavar="TIME", help="For an orderly end."
+)
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@lab_option
+@json_option
+def steal(
+    slot_id: str, seconds: float, why: str, grace: float, yes: bool, lab_path: Path | None, as_json: bool
+) -> None:
+    """End whatever holds SLOT and hold it instead, before all who wait.
+
+    The holder is told to end (SIGTERM), so that a run still resets its board and reports
+    "cancelled"; what is left after --grace is killed. Both sides keep a record of it. Only the
+    operator may: root, or the owner of lab.yml.
+    """
+    from hut_ci.cancellation import cancellation
+    from hut_ci.claims import flock, notes
+    from hut_ci.claims.holding import end_holder, keeper
+    from hut_ci.cli.composition import lab_at
+    from hut_ci.errors import SlotError
+
+    lab = lab_at(lab_path)
+    slot = named(lab, slot_id)
+    refuse_others(lab)
+    holder = flock.holder(lab, slot)
+    if holder is None:
+        raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id}")
+    if not yes:
+        click.confirm(f"End {notes.who(holder)} on {slot.id}?", abort=True, err=True)
+    ended: list[str] = []
+
+    def end(_waiting: dict[str, Any]) -> None:
+        if not ended:  # called first when our place is before all others
+            ended.append(end_holder(lab, slot, holder, grace, lambda: _record(lab, slot, holder, why)))
+
+    with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=grace + 120.0, stay=True, front=True) as started:
+        event = started.until("held", end)
+        started.detach()
+    tell(f"{slot.id} was taken from {notes.who(holder)}, which ended by {ended[0] if ended else 'itself'}")
+    _answer(lab, slot, event, seconds, as_json)
+
+
+def _record(lab: Lab, slot: Slot, holder: Holder, why: str) -> None:
+    """Our side of it; the holder finds it when it ends, and adds its own."""
+    from hut_ci import proc
+    from hut_ci.claims import steals
+
+    steals.record(lab, slot, "taken", holder, proc.user_name(os.geteuid()), why)
+
+
+def refuse_others(lab: Lab) -> None:
+    """Raises Refused for everybody but the operator."""
+    from hut_ci.errors import Refused
+
+    if os.geteuid() not in (0, lab.path.stat().st_uid):
+        raise Refused(
+            "only the operator takes a slot from somebody",
+            why=f"that is root, or the owner of {lab.path}",
+            todo="ask the holder, queue with `hut-ci slots hold --wait 30m`, or ask the operator",
+        )
+
+
+def _answer(lab: Lab, slot: Slot, event: dict[str, Any], seconds: float, as_json: bool) -> None:
+    """What is held, until when; a relay that an earlier process left off is switched on, a foreign user is named."""
+    _repair(lab, slot)
+    from hut_ci.claims import flock
+
+    for name in slot.serial:
+        if found := flock.who_holds(name):
+            tell(f"note: {name} is open in {found.program} (pid {found.pid}, {found.user})")
+    if as_json:
+        facts = {"slot": slot.id, "pid": event["pid"], "since_utc": event["utc"], "until_utc": event["until"]}
+        click.echo(json.dumps({**facts, "serial": list(slot.serial)}))
+        return
+    click.echo(f"{slot.id} is yours for {shown(seconds)}, at {slot.serial[0]}; sooner: hut-ci slots release {slot.id}")
+
+
+def _repair(lab: Lab, slot: Slot) -> None:
+    """Our own keeper has the slot, which is the permission to switch its power."""
+    from hut_ci.cli.slot_claim import switch_on_again
+    from hut_ci.errors import PowerError
+
+    try:
+        switch_on_again(lab, slot)
+    except PowerError as error:
+        tell(f"note: {slot.id} may be without power: {error}")

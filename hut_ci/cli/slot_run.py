@@ -1,0 +1,91 @@
+"""`hut-ci slots run`: somebody's own command, on a slot that is held for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hut_ci.cli.durations import Duration
+from hut_ci.cli.slot_options import lab_option, named, tell
+
+if TYPE_CHECKING:
+    from hut_ci.model import Lab, Slot
+
+EXAMPLES = """
+\b
+Examples:
+  hut-ci slots run hut-01 -- esptool flash-id
+  hut-ci slots run hut-01 --wait 1h -- idf.py flash monitor
+  hut-ci slots run hut-01 -- sh -c 'pytest --port $HUT_CI_PORT'
+
+\b
+The command finds, in its environment, HUT_CI_SLOT, HUT_CI_LABEL, HUT_CI_PORT, HUT_CI_BAUD,
+HUT_CI_CHIP, HUT_CI_REVISION, HUT_CI_FLASH, HUT_CI_PSRAM, HUT_CI_MAC, HUT_CI_TAGS, HUT_CI_LAB,
+and the port under the names that esptool and idf.py read (ESPTOOL_PORT, ESPPORT).
+Exit codes: the command's; 128 + N after signal N; 127 no such command; 4 no slot in time.
+"""
+
+
+@click.command("run", epilog=EXAMPLES, short_help="Run a command while a slot is held for it.")
+@click.argument("slot_id", metavar="SLOT")
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@click.option("--wait", type=Duration(), default="10m", show_default=True, metavar="TIME", help="How long to queue.")
+@click.option("--why", metavar="TEXT", help="What for. [default: the command's name]")
+@lab_option
+def run(slot_id: str, argv: tuple[str, ...], wait: float, why: str | None, lab_path: Path | None) -> int:
+    """Hold SLOT, run COMMAND, release SLOT.
+
+    Signals are passed on to the command, and its exit code is this one's. It cannot keep the
+    slot: what it leaves running in its process group is killed when it ends.
+    """
+    from hut_ci.cancellation import cancellation
+    from hut_ci.claims import flock
+    from hut_ci.claims.command import NOT_EXECUTABLE, NOT_FOUND, run_command
+    from hut_ci.cli.composition import lab_at
+    from hut_ci.cli.slot_claim import held
+    from hut_ci.stages.slot import present
+
+    lab = lab_at(lab_path)
+    slot = named(lab, slot_id)
+    program = os.path.basename(argv[0])  # noqa: PTH119 (arguments may hold secrets, and the note is for everybody)
+    with cancellation(), held(lab, slot, why or f"slots run: {program}", wait) as claim:
+        try:
+            code = run_command(argv, {**_inherited(lab), **facts(lab, slot, present(slot))})
+        except OSError as error:
+            tell(f"hut-ci: {argv[0]} cannot be started: {error.strerror}")
+            return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        if steal := flock.lost(lab, slot, claim):
+            tell(f"hut-ci: {slot.id} was {steal.text}")
+    return code
+
+
+def facts(lab: Lab, slot: Slot, port: str) -> dict[str, str]:
+    """The slot as environment variables; what is not known of the board is empty."""
+    from hut_ci.units import format_revision, format_size
+
+    board = slot.facts
+    return {
+        "HUT_CI_LAB": str(lab.path.absolute()),
+        "HUT_CI_SLOT": slot.id,
+        "HUT_CI_LABEL": slot.label,
+        "HUT_CI_PORT": port,
+        "HUT_CI_BAUD": str(slot.baud),
+        "HUT_CI_CHIP": board.chip,
+        "HUT_CI_REVISION": format_revision(board.revision) if board.revision else "",
+        "HUT_CI_FLASH": "" if board.flash is None else format_size(board.flash),
+        "HUT_CI_PSRAM": "" if board.psram is None else format_size(board.psram),
+        "HUT_CI_MAC": board.mac or "",
+        "HUT_CI_TAGS": ",".join(sorted(board.tags)),
+        "ESPPORT": port,
+        "ESPTOOL_PORT": port,
+    }
+
+
+def _inherited(lab: Lab) -> Mapping[str, str]:
+    """Our environment without the token that switches everything in the house."""
+    secret = lab.home_assistant.token_env if lab.home_assistant else ""
+    return {name: value for name, value in os.environ.items() if name != secret}

@@ -1,0 +1,510 @@
+"""A person at the bench and CI share one lock: hold, release, run, steal and monitor as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import pytest
+from conftest import Firmware, LabOf
+from console_script import SCRIPT, HutCi
+from live_run import LiveRun, check_free_at_once, check_report, claimed, live, project
+
+from hut_ci.claims import flock
+from hut_ci.config import load_lab
+from hut_ci.deadline import Deadline
+from hut_ci.errors import SlotError
+from hut_ci.power.intent import intent_path, write_intent
+from hut_ci.virtual.app_script import Echo, Log, Script
+from hut_ci.virtual.images import build_folder
+from hut_ci.virtual.lab import VirtualLab
+
+PATIENCE = 30.0
+
+
+def status_of(hut_ci: HutCi, lab: VirtualLab, slot: str = "hut-01") -> dict[str, object]:
+    answer = hut_ci("slots", "status", slot, "--json", "--lab", lab.lab_yml)
+    assert answer.code == 0, answer
+    (row,) = json.loads(answer.stdout)["slots"]
+    return dict(row)
+
+
+def start(hut_ci: HutCi, *argv: object) -> LiveRun:
+    return LiveRun(hut_ci.start(*argv), hut_ci.folder)
+
+
+# --- hold and release ---------------------------------------------------------------------------------------
+
+
+def test_a_person_holds_and_a_run_is_blocked(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
+    """WS8-6: one lock for the bench and for CI; everybody is told who has the slot, for what and until when."""
+    lab = lab_of()
+    held = hut_ci("slots", "hold", "hut-01", "--for", "20m", "--why", "soldering", "--json", "--lab", lab.lab_yml)
+    assert held.code == 0, held
+    facts = json.loads(held.stdout)
+    try:
+        row = status_of(hut_ci, lab)
+        assert (row["state"], row["until"]) == ("held", facts["until_utc"])
+        assert f'(pid {facts["pid"]}, "soldering")' in str(row["held_by"])
+        blocked = hut_ci.run(firmware("ready"), lab=lab.lab_yml)
+        assert (blocked.code, blocked.hardware["verdict"]["name"]) == (4, "blocked")
+        assert "soldering" in blocked.stdout
+        released = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
+        assert (released.code, released.stdout) == (0, "hut-01 released\n")
+        assert not Path(f"/proc/{facts['pid']}").exists() or status_of(hut_ci, lab)["state"] == "free"
+        check_free_at_once(lab)
+        again = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
+        assert (again.code, again.stdout) == (0, "hut-01 is free\n")
+    finally:
+        end(facts["pid"])
+
+
+def end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_hold_ends_by_itself(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """Nobody has to come back to the bench for the slot to be free again."""
+    lab = lab_of()
+    began = time.monotonic()
+    assert hut_ci("slots", "hold", "hut-01", "--for", "1s", "--why", "x", "--lab", lab.lab_yml).code == 0
+    with claimed(lab, within=PATIENCE):
+        assert time.monotonic() - began >= 1.0
+
+
+def test_a_hold_survives_what_started_it_and_a_waiting_one_does_not(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """Ctrl-C while it queues leaves no process that would take the slot later."""
+    lab = lab_of()
+    argv = ("slots", "hold", "hut-01", "--why", "x", "--wait", "30s", "--lab", lab.lab_yml)
+    with claimed(lab), start(hut_ci, *argv) as waiting:
+        waiting.wait_for("is held by .* place 1 in the queue")
+        waiting.send(signal.SIGINT)
+        assert waiting.end() == 130
+    check_free_at_once(lab)
+    assert status_of(hut_ci, lab)["waiting"] == 0
+
+
+def test_a_hold_whose_process_is_killed_while_it_queues_is_told(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    argv = ("slots", "hold", "hut-01", "--why", "x", "--wait", "30s", "--lab", lab.lab_yml)
+    with claimed(lab), start(hut_ci, *argv) as waiting:
+        waiting.wait_for("place 1 in the queue")
+        (waiter,) = flock.queue(load_lab(lab.lab_yml), load_lab(lab.lab_yml).slots[0])
+        end(waiter.note.pid)
+        assert waiting.end() == 4
+        waiting.wait_for("the process that was to hold the slot ended")
+
+
+def test_release_ends_holds_and_nothing_else(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
+    lab = lab_of()
+    lab.boards["hut-01"].hold_at("flash_data")
+    with live(hut_ci, firmware("ready"), lab=lab.lab_yml) as run:
+        lab.boards["hut-01"].wait_for("held", PATIENCE)
+        refused = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
+        assert refused.code == 4
+        assert "which is no hold" in refused.stderr
+        assert f"kill {run.process.pid}" in refused.stderr
+        lab.boards["hut-01"].release()
+        assert run.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--for", "3d"), "no length of time"),
+        (("--for", "25h"), "not between 1s and 24h"),
+        (("--for", "0"), "not between"),
+        (("--for", ""), "no length of time"),
+    ],
+)
+def test_a_hold_is_bounded(lab_of: LabOf, hut_ci: HutCi, words: tuple[str, ...], said: str) -> None:
+    lab = lab_of()
+    refused = hut_ci("slots", "hold", "hut-01", "--why", "x", *words, "--lab", lab.lab_yml)
+    assert refused.code == 2
+    assert said in refused.stderr
+
+
+def test_whoever_waits_sees_who_is_in_front(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    first = ("slots", "run", "hut-01", "--why", "first in line", "--lab", lab.lab_yml, "--", "true")
+    with claimed(lab), start(hut_ci, *first) as one:
+        one.wait_for("place 1 in the queue$")
+        with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "true") as two:
+            two.wait_for(rf'place 2 in the queue, after \w+ \(pid {one.process.pid}, "first in line"\)$')
+            row = status_of(hut_ci, lab)
+            assert row["waiting"] == 2
+            assert "first in line" in str(row["next"])
+            one.send(signal.SIGTERM)
+            assert one.end() == 143
+            two.wait_for("place 1 in the queue$")
+            two.send(signal.SIGTERM)
+            assert two.end() == 143
+
+
+def test_the_next_command_on_a_slot_switches_its_relay_on_again(
+    lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
+) -> None:
+    """WS9-9: also where the board has no port while it has no power, so that only the relay can bring it back."""
+    lab = lab_of()
+    known = load_lab(lab.lab_yml)
+    commands = (
+        ("slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "true"),
+        ("slots", "hold", "hut-01", "--for", "1s", "--why", "x", "--lab", lab.lab_yml),
+        ("run", firmware("ready"), "--slot", "hut-01", "--lab", lab.lab_yml),
+    )
+    for command in commands:
+        with claimed(lab, within=PATIENCE):
+            lab.relay.switch(lab.entity("hut-01"), False)
+            write_intent(known.state_dir, "hut-01")
+        answer = hut_ci(*command)
+        assert answer.code == 0, answer
+        assert lab.boards["hut-01"].powered
+        assert not intent_path(known.state_dir, "hut-01").exists()
+
+
+def test_what_needs_no_board_does_not_ask_for_one(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
+    """WS8-2: a build is checked without a lab and beside one that is busy; a run there is blocked, never green."""
+    assert hut_ci("firmware", "inspect", firmware("ready")).code == 0
+    lab = lab_of()
+    with claimed(lab):
+        hut_ci.environ["HUT_CI_LAB"] = str(lab.lab_yml)
+        assert hut_ci("firmware", "inspect", firmware("ready")).code == 0
+        blocked = hut_ci.run(firmware("ready"), lab=lab.lab_yml)
+    assert (blocked.code, blocked.hardware["verdict"]["name"]) == (4, "blocked")
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["free", "busy"])
+def test_a_run_cycles_a_shared_plug_when_it_may(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, busy: bool) -> None:
+    """WS9-8, WS9-12: never while somebody works on the other board behind it; then the answer names who does."""
+    shelf = {
+        "power": {"entity": "switch.slot_1", "group": "shelf", "off": 0.1, "on": 0.1, "cooldown": 0, "proof": "port"}
+    }
+    lab = lab_of(2, faults={"hut-01": ["needs_power_cycle"]}, settings={"hut-01": shelf, "hut-02": shelf})
+    with claimed(lab, "hut-02") if busy else nullcontext():
+        answer = hut_ci.run(firmware("ready"), "--limit", "60", lab=lab.lab_yml)
+    if busy:
+        assert (answer.code, answer.hardware["verdict"]["name"]) == (7, "error")
+        assert "also feeds a slot in use: hut-02 is held by" in answer.stdout
+        assert lab.relay.switched() == []
+    else:
+        assert (answer.code, answer.hardware["power_cycle_count"]) == (0, 1), answer
+        assert lab.relay.switched() == ["off", "on"]
+
+
+# --- run ----------------------------------------------------------------------------------------------------
+
+
+def run_in(hut_ci: HutCi, lab: VirtualLab, *argv: str, options: tuple[object, ...] = ()) -> tuple[int, str, str]:
+    answer = hut_ci("slots", "run", "hut-01", "--lab", lab.lab_yml, *options, "--", *argv)
+    return answer.code, answer.stdout, answer.stderr
+
+
+def test_a_command_finds_its_slot_in_its_environment(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """WS8-8: the wrapper; the token that switches the house is not passed on, whoever put it into the environment."""
+    lab = lab_of()
+    hut_ci.environ["HASS_TOKEN"] = "canary"
+    code, out, _ = run_in(hut_ci, lab, "env")
+    assert code == 0
+    found = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    assert found["HUT_CI_PORT"] == found["ESPTOOL_PORT"] == found["ESPPORT"] == lab.boards["hut-01"].serial
+    assert (found["HUT_CI_SLOT"], found["HUT_CI_LABEL"], found["HUT_CI_CHIP"]) == ("hut-01", "esp32-hut-01", "esp32")
+    assert (found["HUT_CI_FLASH"], found["HUT_CI_MAC"]) == ("4MB", "24:6f:28:00:00:01")
+    assert "canary" not in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (("sh", "-c", "exit 7"), 7),
+        (("sh", "-c", "kill -9 $$"), 137),
+        (("sh", "-c", "exit 0"), 0),
+        (("/nonexistent/program",), 127),
+        (("/",), 126),
+    ],
+)
+def test_the_commands_exit_code_is_ours(lab_of: LabOf, hut_ci: HutCi, argv: tuple[str, ...], code: int) -> None:
+    lab = lab_of()
+    assert run_in(hut_ci, lab, *argv)[0] == code
+    check_free_at_once(lab)
+
+
+def test_a_busy_slot_is_4_and_the_command_never_starts(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    with claimed(lab):
+        code, _, err = run_in(hut_ci, lab, "touch", "started", options=("--wait", "0"))
+    assert (code, "place 1 in the queue" in err) == (4, True)
+    assert not (hut_ci.folder / "started").exists()
+
+
+def test_children_cannot_keep_the_lock(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """WS8-6: what the command leaves behind is ended, and even what got away has no lock."""
+    lab = lab_of()
+    script = "sleep 300 & echo $! >left; setsid sleep 300 >/dev/null 2>&1 & echo $! >away"
+    code, _, _ = run_in(hut_ci, lab, "sh", "-c", script)
+    away = int((hut_ci.folder / "away").read_text())
+    try:
+        assert code == 0
+        check_free_at_once(lab)
+        os.kill(away, 0)
+        assert not alive(int((hut_ci.folder / "left").read_text()))
+    finally:
+        end(away)
+
+
+def alive(pid: int) -> bool:
+    """Not a zombie either: nobody may reap the orphans of a container."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=lambda n: n.name)
+def test_signals_are_passed_on(lab_of: LabOf, hut_ci: HutCi, number: signal.Signals) -> None:
+    """The command decides what a signal means: here it cleans up and ends with a code of its own."""
+    lab = lab_of()
+    name = number.name.removeprefix("SIG")
+    script = f"trap 'echo caught; exit 42' {name}; echo ready; while :; do sleep 0.05; done"
+    with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as run:
+        run.wait_for("^ready$")
+        run.send(number)
+        assert run.end() == 42
+    assert "caught\n" in run.text
+    check_free_at_once(lab)
+
+
+def test_a_killed_wrapper_takes_its_command_with_it(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    with start(
+        hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", "echo $$; exec sleep 300"
+    ) as run:
+        run.wait_for(r"^\d+$")
+        pid = int(run.text.split()[-1])
+        run.send(signal.SIGKILL)
+        run.end()
+        check_free_at_once(lab)
+        deadline = Deadline(PATIENCE)
+        while alive(pid):
+            assert not deadline.expired
+            time.sleep(0.01)
+
+
+@contextmanager
+def at_a_terminal(hut_ci: HutCi, *argv: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command in the foreground of a terminal of its own; yields it and the terminal's other end."""
+    master, slave = pty.openpty()
+    code = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(SCRIPT), *map(str, argv)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=hut_ci.folder,
+        env=hut_ci.environ,
+        start_new_session=True,
+    )
+    os.close(slave)
+    try:
+        yield process, master
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def read_until(master: int, text: bytes) -> bytes:
+    seen, deadline = b"", Deadline(PATIENCE)
+    while text not in seen:
+        ready = select.select([master], [], [], deadline.remaining)[0]
+        assert ready, seen
+        seen += os.read(master, 4096)
+    return seen
+
+
+def test_a_command_has_the_terminal(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """It reads what a person types, and Ctrl-C is for it alone."""
+    lab = lab_of()
+    script = "trap 'echo mine; exit 5' INT; echo ready; while read line; do echo got-$line; done; sleep 300"
+    with at_a_terminal(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as (run, tty):
+        read_until(tty, b"ready")
+        os.write(tty, b"hello\n")
+        read_until(tty, b"got-hello")
+        os.write(tty, termios.tcgetattr(tty)[6][termios.VINTR])
+        read_until(tty, b"mine")
+        assert run.wait(PATIENCE) == 5
+    check_free_at_once(lab)
+
+
+def test_a_stopped_command_stops_us_and_goes_on_with_us(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """Ctrl-Z and `fg`, as a shell does it; meanwhile the slot stays held."""
+    lab = lab_of()
+    script = "echo ready; while read line; do echo got-$line; done"
+    with at_a_terminal(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as (run, tty):
+        read_until(tty, b"ready")
+        os.write(tty, termios.tcgetattr(tty)[6][termios.VSUSP])
+        _, status = os.waitpid(run.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        with pytest.raises(SlotError), claimed(lab):
+            pass
+        run.send_signal(signal.SIGCONT)
+        os.write(tty, b"hello\n")
+        read_until(tty, b"got-hello")
+        os.write(tty, termios.tcgetattr(tty)[6][termios.VEOF])
+        assert run.wait(PATIENCE) == 0
+    check_free_at_once(lab)
+
+
+# --- steal --------------------------------------------------------------------------------------------------
+
+
+def test_the_operator_takes_a_slot_from_a_run(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
+    """The run ends in order, both sides say what happened, and the operator comes before all who wait."""
+    lab = lab_of()
+    board = lab.boards["hut-01"]
+    board.hold_at("flash_data")
+    steal = ("slots", "steal", "hut-01", "--why", "it smells", "--for", "20m", "--yes", "--json", "--lab", lab.lab_yml)
+    with live(hut_ci, firmware("ready"), lab=lab.lab_yml) as victim:
+        board.wait_for("held", PATIENCE)
+        with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "true") as waiter:
+            waiter.wait_for("place 1 in the queue$")
+            stolen = hut_ci(*steal)
+            assert stolen.code == 0, stolen
+            pid = json.loads(stolen.stdout)["pid"]
+            try:
+                assert victim.end() == 143
+                waiter.wait_for(rf'is held by \w+ \(pid {pid}, "it smells"\)')
+                assert "which ended by SIGTERM" in stolen.stderr
+                board.release()
+                assert hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml).code == 0
+                assert waiter.end() == 0
+            finally:
+                end(pid)
+    verdict = check_report(victim.report, partial=False)["verdict"]
+    assert verdict["name"] == "cancelled"
+    assert "hut-01 was taken by" in verdict["sentence"]
+    assert "it smells" in verdict["sentence"]
+    written = [json.loads(line) for line in (lab.folder / "locks" / "hut-01.steals").read_text().splitlines()]
+    assert [(line["event"], line["pid"]) for line in written] == [
+        ("taken", victim.process.pid),
+        ("lost", victim.process.pid),
+    ]
+
+
+def test_a_stopped_holder_is_killed_after_the_grace_time(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    with start(
+        hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", "echo ready; sleep 300"
+    ) as run:
+        run.wait_for("^ready$")
+        run.send(signal.SIGSTOP)
+        argv = ("--why", "stuck", "--grace", "0.2", "--for", "1s", "--yes", "--lab", lab.lab_yml)
+        stolen = hut_ci("slots", "steal", "hut-01", *argv)
+        assert (stolen.code, "ended by SIGKILL" in stolen.stderr) == (0, True), stolen
+        assert run.end() == -signal.SIGKILL
+
+
+def test_whoever_lost_a_hold_learns_it_from_release(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    hut_ci("slots", "hold", "hut-01", "--why", "mine", "--lab", lab.lab_yml)
+    argv = ("slots", "steal", "hut-01", "--why", "urgent", "--for", "1s", "--yes", "--lab", lab.lab_yml)
+    assert hut_ci(*argv).code == 0
+    with claimed(lab, within=PATIENCE):
+        pass
+    told = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
+    assert "your last claim was taken by" in told.stdout
+    assert "urgent" in told.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_only_the_operator_steals() -> None:
+    """Root and the owner of lab.yml; everybody else is told whom to ask (exit 9)."""
+    code = """
+import os, sys
+from pathlib import Path
+from hut_ci import errors
+from hut_ci.cli.slot_hold import refuse_others
+from hut_ci.config import load_lab
+lab = load_lab(Path(sys.argv[1]))
+os.seteuid(int(sys.argv[2]))
+try:
+    refuse_others(lab)
+except errors.Refused as refused:
+    print(refused.exit_code, refused.why)
+"""
+
+    def ask(lab_yml: Path, uid: int) -> str:
+        argv = [sys.executable, "-c", code, str(lab_yml), str(uid)]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        lab_yml = Path(name) / "lab.yml"
+        lab_yml.write_text("slots: {hut-01: {serial: /dev/serial/by-id/x}}\n")
+        assert ask(lab_yml, 0) == ""
+        assert ask(lab_yml, 65534).startswith("9 that is root, or the owner of")
+        os.chown(lab_yml, 65534, -1)
+        assert ask(lab_yml, 65534) == ""
+
+
+def test_there_is_nothing_to_steal_from_nobody(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    refused = hut_ci("slots", "steal", "hut-01", "--why", "x", "--yes", "--lab", lab.lab_yml)
+    assert (refused.code, "nobody holds hut-01" in refused.stderr) == (4, True)
+
+
+def test_a_steal_is_confirmed(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """Without `--yes` and without a person to ask, nothing happens."""
+    lab = lab_of()
+    with claimed(lab):
+        refused = hut_ci("slots", "steal", "hut-01", "--why", "x", "--lab", lab.lab_yml)
+        assert refused.code == 130
+        assert flock.holder(load_lab(lab.lab_yml), load_lab(lab.lab_yml).slots[0]) is not None
+    with pytest.raises(SlotError), claimed(lab), claimed(lab):
+        pass
+
+
+# --- monitor ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def talking(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> VirtualLab:
+    """A lab whose board runs an application that answers what it is told."""
+    lab = lab_of(transport="rfc2217")
+    text = lab.lab_yml.read_text() + "redact: [hunter2]\n"
+    lab.lab_yml.write_text(text)
+    build = build_folder(tmp_path / "echo", script=Script((Log("ready"), Log("key hunter2"), Echo())))
+    assert hut_ci.run(build, "--hut", project(tmp_path, "ready"), lab=lab.lab_yml).code == 0
+    return lab
+
+
+def test_monitor_shows_sends_and_releases(talking: VirtualLab, hut_ci: HutCi) -> None:
+    argv = ("monitor", "hut-01", "--reset", "--why", "watching", "--lab", talking.lab_yml)
+    with at_a_terminal(hut_ci, *argv) as (run, tty):
+        seen = read_until(tty, b"ready")
+        assert b"hut-01 is yours" in seen
+        assert "watching" in str(status_of(hut_ci, talking)["held_by"])
+        os.write(tty, b"hello\n")
+        seen += read_until(tty, b"echo: hello")
+        assert b"hunter2" not in seen
+        os.write(tty, termios.tcgetattr(tty)[6][termios.VINTR])
+        assert run.wait(PATIENCE) == 0
+    check_free_at_once(talking)
+
+
+def test_monitor_ends_by_itself_without_a_terminal(talking: VirtualLab, hut_ci: HutCi) -> None:
+    answer = hut_ci("monitor", "hut-01", "--reset", "--for", "2s", "--lab", talking.lab_yml)
+    assert answer.code == 0, answer
+    assert "ready" in answer.stdout
+    assert "[redacted]" in answer.stdout
