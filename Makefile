@@ -48,7 +48,6 @@ lock:                      ## renew the hash-pinned requirement files
 	for name in build main test check bench; do \
 	  $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --upgrade requirements/$$name.in -o requirements/$$name.txt; done
-
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate requirements/homeassistant-build.in -o requirements/homeassistant-build.txt
 	for minor in 11 12 13; do \
