@@ -1,4 +1,4 @@
-"""The composition root: the only place that reads the environment and picks claims, power, forge and listener."""
+"""The composition root: only this folder reads the environment and picks claims, power, forge and listener."""
 
 from __future__ import annotations
 
@@ -15,24 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hut_ci.deadline import Deadline
-
 LAB_HELP = "Lab file. [default: $HUT_CI_LAB, /etc/hut-ci/lab.yml, ~/.config/hut-ci/lab.yml]"
 
 if TYPE_CHECKING:
     from hut_ci.cli.delivery import Delivery
-    from hut_ci.cli.forges import Forges
-    from hut_ci.errors import UsageError
-    from hut_ci.forges.address import Address
     from hut_ci.model import Lab, Report
     from hut_ci.record import Event
     from hut_ci.reports.redaction import Redactor
-    from hut_ci.run import Find, Order, Tools
-    from hut_ci.stages.project_source import Found
+    from hut_ci.run import Order, Tools
 
-ASKING_SECONDS = 120.0
-"""For the few requests that read hut.yml."""
-WAIT_BUILD = 900.0
 
 LEFT_BEHIND_AFTER = 3 * 86400.0
 """Seconds without a new file after which nobody works in a run's private folder; long enough to look into a crash."""
@@ -71,8 +62,8 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
         commit_sha=None if options["commit"] is None else full_sha(options["commit"]),
         repository=options["repository"],
         run_url=options["run_url"] or run_page(os.environ),
-        wait=_finite(options["wait"], "--wait"),
-        limit=_finite(options["limit"] or lab.max_run_seconds, "--limit"),
+        wait=finite(options["wait"], "--wait"),
+        limit=finite(options["limit"] or lab.max_run_seconds, "--limit"),
         pull_request=options.get("pull_request"),
         run_id=options.get("run_id"),
         allow_fork=options.get("allow_fork", False),
@@ -90,7 +81,7 @@ def run_page(environ: Mapping[str, str]) -> str | None:
     return f"{server}/{repository}/actions/runs/{run}" if server and repository and run else None
 
 
-def _finite(seconds: float, option: str) -> float:
+def finite(seconds: float, option: str) -> float:
     """`seconds`, unless it is one of the numbers that no clock ever reaches."""
     from hut_ci.errors import UsageError
 
@@ -108,6 +99,7 @@ def tools(
     Raises UsageError for a forge or a folder that is not one, ConfigError for a token that is missing.
     """
     from hut_ci.claims import flock
+    from hut_ci.cli import sources
     from hut_ci.cli.delivery import Delivery, Wishes
     from hut_ci.cli.forges import forges_of
     from hut_ci.power.wiring import cycle_for_run
@@ -126,8 +118,8 @@ def tools(
             Tools(
                 claims=flock,
                 power=lambda lab, slot, claim: cycle_for_run(lab, slot, claim, os.environ, flock.claim, _say(tell)),
-                project=lambda: _project(order, forges, _say(tell)),
-                find=_finder(order, forges, options, _say(tell)),
+                project=lambda: sources.project(order, forges, _say(tell)),
+                find=sources.finder(order, forges, options, _say(tell)),
                 on_event=tell,
                 checkpoint=lambda report, stage: report_stage.checkpoint(report, stage, out, redactor),
                 write=lambda report: _write(report, out, redactor, _logs(order.work)),
@@ -138,75 +130,6 @@ def tools(
         )
     finally:
         shutil.rmtree(order.work, ignore_errors=True)
-
-
-def _project(order: Order, forges: Forges, say: Callable[[str], None]) -> Found:
-    """hut.yml: the one that was named, or the commit's (its base branch's), read through the forge."""
-    from hut_ci import config
-    from hut_ci.cli.forges import open_builds
-    from hut_ci.stages.project_source import Found, checked_head, project_at
-
-    address = forges.pull_requests() if order.pull_request is not None else _fetched_from(order, forges)
-    if address is None or order.commit_sha is None:
-        if order.pull_request is not None:
-            raise _no_pull_request(order.pull_request)
-        return Found(config.load_project(order.hut))
-    files = open_builds(address, os.environ, Deadline(ASKING_SECONDS), say)
-    if order.hut is None:
-        return project_at(files, order.commit_sha, order.pull_request)
-    if order.pull_request is not None:
-        checked_head(files, order.commit_sha, order.pull_request)
-    return Found(config.load_project(order.hut))
-
-
-def _fetched_from(order: Order, forges: Forges) -> Address | None:
-    """The remote forge that the build comes from, if it does."""
-    remote = forges.builds is not None and forges.builds.kind != "local" and order.build is None
-    return forges.builds if remote else None
-
-
-def _no_pull_request(number: int) -> UsageError:
-    from hut_ci.errors import UsageError
-
-    return UsageError(
-        f"there is no pull request {number} without a commit and a forge",
-        why="its head has to be the commit, and its base branch's hut.yml judges it",
-        todo="give `--commit SHA` and `--forge github:OWNER/NAME` (or `--publish`)",
-    )
-
-
-def _finder(order: Order, forges: Forges, options: Mapping[str, Any], say: Callable[[str], None]) -> Find | None:
-    """What fetches an artifact from the forge of `--forge`; None without one."""
-    from hut_ci.artifact_cache import ArtifactCache
-    from hut_ci.cli.forges import open_builds
-    from hut_ci.stages import upstream
-
-    address = forges.builds
-    if address is None:
-        return None
-    if address.kind == "local":
-        from hut_ci.forges.local import LocalForge
-
-        local = LocalForge(Path(address.name))
-        return lambda wanted, _work, _deadline, _say: local.find_artifact(wanted.commit_sha, wanted.variant)
-    fetching = upstream.Fetching(
-        cache=ArtifactCache(order.lab.state_dir / "artifacts", order.lab.cache_limit),
-        folder=order.work,
-        wait_build=_wait_build(order, options),
-        wait_for_first=options.get("wait_build") is not None,
-        allow_undigested=options.get("allow_undigested", False),
-    )
-    return lambda wanted, _work, deadline, told: upstream.find(
-        open_builds(address, os.environ, deadline, say), wanted, fetching, deadline, told
-    )
-
-
-def _wait_build(order: Order, options: Mapping[str, Any]) -> float:
-    """Seconds to wait for a running build. Not for that of our own run: our job starts when it has ended, or never."""
-    if options.get("wait_build") is not None:
-        return _finite(options["wait_build"], "--wait-build")
-    own = (os.environ.get("GITHUB_RUN_ID"), os.environ.get("CI_PIPELINE_ID"))
-    return 0.0 if order.run_id is not None and order.run_id in own else WAIT_BUILD
 
 
 def _make_work(work: Path) -> None:
