@@ -543,3 +543,20 @@ def test_a_comment_stays_on_the_forge_of_its_request(
     check(hut_ci.run(*words, lab=lab_of().lab_yml), "fail", 1)
     assert len(repo.comments(12)) == 1
     assert project.notes(12) == []
+
+
+# --- servers of one's own --------------------------------------------------------------------------------------
+
+
+def test_an_enterprise_server_and_a_gitlab_in_a_folder(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
+    """Their APIs live under a path: /api/v3 on GitHub Enterprise, wherever its administrator wants on GitLab."""
+    lab = lab_of()
+    with FakeGitHub(prefix="/api/v3") as github, FakeGitLab(prefix="/git") as gitlab:
+        content = zipped(firmware("ready"))
+        github_with_decoys(github, content)
+        gitlab_with_decoys(gitlab, content)
+        token_for(hut_ci, github, gitlab)
+        for forge in (GITHUB, GITLAB):
+            check(hut_ci.run("--commit", SHA, "--forge", forge, lab=lab.lab_yml), "pass", 0)
+        assert github.repositories["acme/firmware"].statuses(SHA)[-1]["state"] == "success"
+        assert github.violations + gitlab.violations == []
