@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pwd
+import signal
 import socket
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def become(name: str) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored from the start in a shell's background jobs
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("slots")

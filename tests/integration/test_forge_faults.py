@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,9 @@ class Scene:
     conversation: Any
     run: BuildRun
     product: BuildProduct
+
+    def close(self) -> None:
+        self.builds.api.session.close()
 
     def fetch(self) -> Path:
         self.builds.download(self.product, self.folder / "artifact", lambda _done, _total: None)
@@ -192,7 +195,7 @@ def scene_of(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
 
         def make(forge: str, patience: float = PATIENCE) -> Scene:
             fake, build = SCENES[forge]
-            return build(stack.enter_context(fake()), tmp_path, patience)
+            return stack.enter_context(closing(build(stack.enter_context(fake()), tmp_path, patience)))
 
         yield make
 
