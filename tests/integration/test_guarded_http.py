@@ -99,8 +99,8 @@ def test_a_dripping_server_does_not_outlast_the_deadline(start: bytes, drop: byt
 
 
 def _read(session: requests.Session, url: str, *, stream: bool) -> bytes:
-    response = session.get(url, stream=stream)
-    return http.within(PATIENCE, lambda _over: b"".join(http.read_chunks(response, Deadline(PATIENCE))))
+    with session.get(url, stream=stream) as response:
+        return http.within(PATIENCE, lambda _over: b"".join(http.read_chunks(response, Deadline(PATIENCE))))
 
 
 def redirecting(to: str, status: int = 301) -> Answer:
