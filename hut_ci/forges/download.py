@@ -49,7 +49,7 @@ def download(
     """
     for number in range(1, TRIES + 1):
         try:
-            with _answer(url, headers, session, refuse) as response:
+            with http.hung_up(_answer(url, headers, session, refuse)) as response:
                 http.within(
                     deadline.remaining,
                     lambda over, response=response: _save(response, into, deadline, over, on_progress, size),  # type: ignore[misc]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -185,6 +186,17 @@ class GuardedAdapter(HTTPAdapter):
 
 
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+@contextmanager
+def hung_up(response: requests.Response) -> Iterator[requests.Response]:
+    """A streamed answer whose line is cut at the end of the block: closing alone waits for whoever still reads."""
+    try:
+        yield response
+    finally:
+        with suppress(ValueError, RuntimeError, OSError):  # it was read to its end, and the line is free already
+            response.raw.shutdown()
+        response.close()
 
 
 def read_chunks(response: requests.Response, deadline: Deadline) -> Any:

@@ -18,6 +18,7 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import ArtifactError
 from hut_ci.forges import http
 from hut_ci.forges.address import Address
+from hut_ci.forges.download import download
 from hut_ci.forges.github import api
 from hut_ci.forges.github.builds import GitHubBuilds
 from hut_ci.forges.loopback import is_loopback
@@ -99,8 +100,26 @@ def test_a_dripping_server_does_not_outlast_the_deadline(start: bytes, drop: byt
 
 
 def _read(session: requests.Session, url: str, *, stream: bool) -> bytes:
-    with session.get(url, stream=stream) as response:
+    with http.hung_up(session.get(url, stream=stream)) as response:
         return http.within(PATIENCE, lambda _over: b"".join(http.read_chunks(response, Deadline(PATIENCE))))
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\n", b"Content-Length: 1000\r\n\r\n"])
+def test_a_dripping_download_ends(framing: bytes, tmp_path: Path) -> None:
+    """Closing an answer that somebody still reads would wait for the server's next line."""
+    with serving(dripping(OK + framing, b"0")) as (url, _), http.guarded_session(Deadline(PATIENCE)) as session:
+        began = time.monotonic()
+        with pytest.raises(ArtifactError):
+            download(
+                url,
+                {},
+                tmp_path / "artifact",
+                session=session,
+                deadline=Deadline(PATIENCE),
+                refuse=lambda _response: AssertionError(),
+                on_progress=lambda _done, _total: None,
+            )
+        assert time.monotonic() - began < PATIENCE * 2 + 1.0
 
 
 def redirecting(to: str, status: int = 301) -> Answer:
