@@ -95,9 +95,11 @@ def _watcher() -> Iterator[int]:
         start_new_session=True,
     ) as watcher:
         assert watcher.stdin is not None
-        yield watcher.stdin.fileno()
-        with suppress(BrokenPipeError):
-            watcher.stdin.write(b"ended\n")
+        try:
+            yield watcher.stdin.fileno()
+        finally:  # also where the command could not be started: its number may be somebody else's by now
+            with suppress(BrokenPipeError):
+                watcher.stdin.write(b"ended\n")
 
 
 def _wait(pid: int, terminal: int | None, caught: Collection[int]) -> None:

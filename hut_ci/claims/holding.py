@@ -152,7 +152,7 @@ def _holding_process(lab: Lab, slot: Slot, holder: Holder) -> Iterator[int]:
     """A pidfd of the process that holds the lock by the kernel's word: a note alone may name anybody's pid."""
     try:
         pidfd = os.pidfd_open(holder.pid)
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         pidfd = -1
     if pidfd < 0 or flock.kernel_owner(lab, slot) != holder.pid:
         if pidfd >= 0:

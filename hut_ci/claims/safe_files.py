@@ -169,11 +169,18 @@ def _make_shared(parent: Folder, name: str) -> None:
     mode = 0o2770 if parent.group is not None else 0o770
     try:
         os.mkdir(name, mode, dir_fd=parent.fd)
-        os.chmod(name, mode, dir_fd=parent.fd)
+        made = os.open(name, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=parent.fd)
     except FileExistsError:
         return
     except OSError as error:
         raise _cannot_open(parent.path / name, error) from error
+    try:
+        # By its descriptor: a member of the group may have put a link in its place, and chmod(2) would follow it.
+        if os.fstat(made).st_uid != os.geteuid():
+            raise _refused(parent.path / name, "was exchanged while it was made")
+        os.fchmod(made, mode)
+    finally:
+        os.close(made)
 
 
 def _complete(parent: Folder, name: str) -> bool:

@@ -81,6 +81,6 @@ def _decode(line: str) -> Steal | None:
         entry = json.loads(line)
         pid = int(entry["pid"])
         texts = {name: notes.plain(str(entry[name])) for name in ("event", "at_utc", "since_utc", "user", "by", "why")}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return Steal(pid=pid, **texts)

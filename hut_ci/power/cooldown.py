@@ -28,7 +28,7 @@ class SlotCooldown:
             return 0.0
         try:
             last = float(json.loads(text)["last"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             last = math.nan
         if not math.isfinite(last):
             return self.seconds  # unreadable: a cycle happened, nobody knows when

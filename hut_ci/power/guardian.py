@@ -30,7 +30,10 @@ from hut_ci.power.state_file import remove_durably
 READY_SECONDS = 20.0
 """For starting Python and importing requests, on a loaded host."""
 IN_FLIGHT_SECONDS = 1.0
-"""A killed caller's `off` may still be on its way: so long the state is watched after `on`."""
+"""A killed caller's `off` may still be on its way: the state is watched after `on`, so long at least.
+
+A slow plug may take as long as the slot's `timeout`, which is what its calls are given.
+"""
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian import main; main()"
 
@@ -182,7 +185,7 @@ def main() -> None:
     stage = _last_line(sys.stdin.buffer)
     try:
         if stage != "done":
-            settle = IN_FLIGHT_SECONDS if stage == "off" else 0.0
+            settle = max(IN_FLIGHT_SECONDS, getattr(switch, "timeout", 0.0)) if stage == "off" else 0.0
             switch_back(switch, Deadline(RESTORE_SECONDS), settle=settle)
         _remove(Path(path) for path in settings["intents"])
         _say("on")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import yaml
 
 from hut_ci import config
+from hut_ci.config.lab_write import lab_text
 from hut_ci.errors import ConfigError
 from hut_ci.model import Lab
 
@@ -30,24 +29,15 @@ def with_proof(text: str, slot_id: str, proof: str) -> str:
 
 def write_proof(lab: Lab, slot_id: str, proof: str) -> None:
     """Change the file that `lab` was read from, by rename. Raises ConfigError unless exactly this one value changes."""
-    path = Path(os.path.realpath(lab.path))
-    text = with_proof(path.read_text(encoding="utf-8"), slot_id, proof)
-    changed = config.lab_from_text(text, lab.path)
-    wanted = tuple(
-        replace(slot, power=replace(slot.power, proof=proof)) if slot.id == slot_id else slot for slot in lab.slots
-    )
-    if changed.slots != wanted:
-        raise _by_hand(slot_id, proof)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.chmod(path.stat().st_mode & 0o777)
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise ConfigError(
-            f"{path} cannot be written: {error.strerror}", todo=f"Write `proof: {proof}` under {slot_id}'s power."
-        ) from error
+    with lab_text(lab.path, "") as (before, write):
+        text = with_proof(before, slot_id, proof)
+        changed = config.lab_from_text(text, lab.path)
+        wanted = tuple(
+            replace(slot, power=replace(slot.power, proof=proof)) if slot.id == slot_id else slot for slot in lab.slots
+        )
+        if changed.slots != wanted:
+            raise _by_hand(slot_id, proof)
+        write(text)
 
 
 def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:

@@ -32,6 +32,8 @@ def write_durably(path: Path, text: str) -> None:
         fresh.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(fresh, flags, 0o660), "w", encoding="utf-8") as file:
+            if path.parent.stat().st_mode & stat.S_ISGID:  # the lab group's, whatever this user's umask takes away
+                os.fchmod(file.fileno(), 0o660)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

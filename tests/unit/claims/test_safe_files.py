@@ -205,3 +205,33 @@ def test_no_descriptor_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         claim_once(tmp_path)
     assert count() == before
+
+
+EXCHANGED = """
+import os, sys
+from pathlib import Path
+from hut_ci.claims.safe_files import inner_folder, lock_folder
+
+folder, victim = Path(sys.argv[1]), Path(sys.argv[2])
+mine = folder / "hut-01.queue"
+
+def exchange(event, arguments):
+    if event in ("open", "os.chmod") and arguments[0] == mine.name and mine.is_dir() and not mine.is_symlink():
+        mine.rmdir()
+        mine.symlink_to(victim)
+
+sys.addaudithook(exchange)
+with lock_folder(folder, create=False) as parent, inner_folder(parent, mine.name, create=True):
+    pass
+"""
+
+
+def test_a_folder_that_is_exchanged_while_it_is_made_changes_nothing_else(tmp_path: Path) -> None:
+    """A member of the lab group could otherwise have root open up any folder of root's."""
+    folder, victim = tmp_path / "locks", tmp_path / "victim"
+    folder.mkdir(0o700)
+    victim.mkdir(0o700)
+    argv = [sys.executable, "-c", EXCHANGED, str(folder), str(victim)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert "ConfigError" in done.stderr
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o700
