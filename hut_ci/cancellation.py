@@ -22,10 +22,16 @@ def cancellation() -> Iterator[Callable[[], None]]:
     The function that the block gets says that all is decided: from then on the first one is swallowed, too.
     """
 
+    arrived: list[int] = []
+
     def arrive(number: int, _frame: FrameType | None) -> None:
-        if not process.postpone(lambda: arrive(number, None)):
-            decided()
-            raise Cancelled(number)
+        arrived.append(number)  # at once: a second signal may interrupt this very handler
+        if len(arrived) == 1 and not process.postpone(cancel):
+            cancel()
+
+    def cancel() -> None:
+        decided()
+        raise Cancelled(arrived[0])
 
     def decided() -> None:
         for number in wanted:

@@ -32,7 +32,7 @@ READY_SECONDS = 20.0
 IN_FLIGHT_SECONDS = 1.0
 """A killed caller's `off` may still be on its way: the state is watched after `on`, so long at least.
 
-A slow plug may take as long as the slot's `timeout`, which is what its calls are given.
+A slow plug may take longer than the slot's `timeout`, which is what a call is given: twice that is waited.
 """
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian import main; main()"
@@ -185,7 +185,7 @@ def main() -> None:
     stage = _last_line(sys.stdin.buffer)
     try:
         if stage != "done":
-            settle = max(IN_FLIGHT_SECONDS, getattr(switch, "timeout", 0.0)) if stage == "off" else 0.0
+            settle = max(IN_FLIGHT_SECONDS, 2 * getattr(switch, "timeout", 0.0)) if stage == "off" else 0.0
             switch_back(switch, Deadline(RESTORE_SECONDS), settle=settle)
         _remove(Path(path) for path in settings["intents"])
         _say("on")
