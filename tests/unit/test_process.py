@@ -71,9 +71,9 @@ def test_a_child_may_say_a_last_word_after_sigterm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["exit 0", "sleep 60"], ids=["ended-by-itself", "killed"])
 def test_grandchildren_die_with_the_group(tmp_path: Path, ending: str) -> None:
     finished = run(
-        ["sh", "-c", f"sleep 60 & echo $!; {ending}"], deadline=Deadline(0.3), cwd=tmp_path, env=clean_environment()
+        ["sh", "-c", f"sleep 60 & echo $!; {ending}"], deadline=Deadline(2), cwd=tmp_path, env=clean_environment()
     )
-    assert finished.seconds < 3, "a grandchild that holds the pipe must not hold us"
+    assert finished.seconds < 5, "a grandchild that holds the pipe must not hold us"
     wait_until_gone(int(finished.output))
 
 
