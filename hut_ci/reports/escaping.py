@@ -28,7 +28,7 @@ _NOT_XML = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Only what can be markup where it stands, so that a summary stays readable as plain text: an underscore
 # inside a word, a dot inside a line and a bracket after nothing are none (CommonMark 0.31, GFM).
 _MARKDOWN = re.compile(r"([\\`*\[\]|~$])|((?<![^\W_])_|_(?![^\W_]))")
-_LINE_START = re.compile(r"^([-+=#:](?=[\s=:-])|/|\d{1,9}(?=[.)](?:\s|$)))")
+_LINE_START = re.compile(r"^([-+=#:](?=[\s=:#-]|$)|/|\d{1,9}(?=[.)](?:\s|$)))")
 # GitLab obeys a line of a note that starts with a slash (docs: "Quick actions"). Its reader takes a code block to end
 # at the first line of three backticks, however long the fence is, so a block is no protection.
 _QUICK_ACTION = re.compile(r"^(\s*)/", re.MULTILINE)

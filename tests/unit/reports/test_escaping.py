@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from hostile import TEXTS
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -89,6 +89,11 @@ def test_markdown_text_is_prose_in_a_real_renderer(text: str) -> None:
     assert not ALIVE.search(page.text)
 
 
+@example("-")
+@example("+")
+@example("#")
+@example("##")
+@example("1.")
 @given(ANY.filter(lambda text: len(text) < 1000))
 def test_markdown_text_shows_what_was_written(text: str) -> None:
     """Readers see the same words; only invisible joiners are added."""
