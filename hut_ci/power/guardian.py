@@ -29,11 +29,9 @@ from hut_ci.power.state_file import remove_durably
 
 READY_SECONDS = 20.0
 """For starting Python and importing requests, on a loaded host."""
-IN_FLIGHT_SECONDS = 1.0
-"""A killed caller's `off` may still be on its way: the state is watched after `on`, so long at least.
-
-A slow plug may take longer than the slot's `timeout`, which is what a call is given: twice that is waited.
-"""
+IN_FLIGHT_SECONDS = (1.0, 5.0)
+"""A killed caller's `off` may still be on its way: the state is watched after `on` for as long as a call may take (the
+slot's `timeout`), but at least and at most so long, because the slot is held meanwhile."""
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian import main; main()"
 
@@ -185,12 +183,17 @@ def main() -> None:
     stage = _last_line(sys.stdin.buffer)
     try:
         if stage != "done":
-            settle = max(IN_FLIGHT_SECONDS, 2 * getattr(switch, "timeout", 0.0)) if stage == "off" else 0.0
+            settle = _in_flight(switch) if stage == "off" else 0.0
             switch_back(switch, Deadline(RESTORE_SECONDS), settle=settle)
         _remove(Path(path) for path in settings["intents"])
         _say("on")
     except PowerError as error:
         _say(f"failed {error.fields.get('detail', '')}")
+
+
+def _in_flight(switch: Switch) -> float:
+    least, most = IN_FLIGHT_SECONDS
+    return min(most, max(least, getattr(switch, "timeout", 0.0)))
 
 
 def _last_line(stream: IO[bytes]) -> str:
