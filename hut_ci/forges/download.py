@@ -104,7 +104,7 @@ def _save(
         for chunk in http.read_chunks(response, deadline):
             done += len(chunk)
             if over.is_set():
-                return
+                raise requests.Timeout("the time was over before the last byte")
             if max(done, expected) > LARGEST:
                 raise _failed(
                     f"it has more than {LARGEST} bytes",

@@ -82,14 +82,16 @@ def within(seconds: float, call: Callable[[threading.Event], Result]) -> Result:
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
+    late = True
     try:
         worker.join(seconds)
+        late = worker.is_alive()
     finally:
         over.set()
+    if late:  # whatever it still says: it was told to stop, and has not done its work
+        raise requests.Timeout("the answer did not end in time")
     if errors:
         raise errors[0]
-    if not answers:
-        raise requests.Timeout("the answer did not end in time")
     return answers[0]
 
 

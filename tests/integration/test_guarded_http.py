@@ -229,3 +229,17 @@ def test_a_strange_run_is_a_worded_error(change: dict[str, object]) -> None:
         opened = api.open_api(Address("github", "acme/firmware", url), Token("x"), Deadline(10), lambda _text: None)
         with opened.session, pytest.raises(ArtifactError, match="cannot be understood"):
             GitHubBuilds(opened, Deadline(10)).runs("5e" * 20)
+
+
+def test_what_stops_because_it_was_told_to_has_not_answered() -> None:
+    """Half a download that ends in order, a moment after its time, is no download."""
+    stopped = threading.Event()
+
+    def half(over: threading.Event) -> str:
+        assert over.wait(10)
+        stopped.set()
+        return "half"
+
+    with pytest.raises(requests.Timeout):
+        http.within(0.05, half)
+    assert stopped.wait(10)
