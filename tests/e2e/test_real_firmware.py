@@ -14,7 +14,19 @@ import yaml
 from conftest import LabOf
 from console_script import HutCi
 from fakes.github import FakeGitHub
-from upstream import GITHUB, GITHUB_TOKEN, NAME, SHA, github_contract, token_for
+from fakes.gitlab import FakeGitLab
+from upstream import (
+    GITHUB,
+    GITHUB_TOKEN,
+    GITLAB,
+    NAME,
+    SHA,
+    github_contract,
+    github_with_decoys,
+    gitlab_contract,
+    gitlab_with_decoys,
+    token_for,
+)
 
 from hut_ci.virtual.board import VirtualBoard
 
@@ -28,6 +40,10 @@ artifact:
 variants:
   i2s-4mflash-16: {needs: {chip: esp32, flash: 4MB}}
   muse-16: {needs: {chip: esp32, flash: 4MB}}
+suite: {settle: 0.3, boot_within: 5, require: {app: recovery}}
+"""
+SQUEEZELITE_LAB = """
+artifact: {job: "build: *"}
 suite: {settle: 0.3, boot_within: 5, require: {app: recovery}}
 """
 
@@ -60,12 +76,35 @@ def _writes(board: VirtualBoard) -> int:
     return sum(event.name in ("flash_data", "erase") for event in board.events)
 
 
-def test_the_artifact_of_a_commit_among_what_the_project_uploads(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> None:
-    """As its workflow uploads it: five legs, no SHA in any name, the folder above `build/`, a text listing."""
+def uploaded() -> bytes:
+    """The archive that the project's workflow uploads: the folder above `build/`."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for file in sorted(path for path in BUILD.parent.rglob("*") if path.is_file()):
             target.write(file, file.relative_to(BUILD.parent))
+    return archive.getvalue()
+
+
+def test_the_artifact_of_a_gitlab_pipeline_with_the_answer_on_both_forges(lab_of: LabOf, hut_ci: HutCi) -> None:
+    with FakeGitLab(checker=gitlab_contract()) as gitlab, FakeGitHub(checker=github_contract()) as github:
+        project = gitlab_with_decoys(gitlab, uploaded())
+        project.add_commit(SHA, files={"hut.yml": SQUEEZELITE_LAB})
+        repo = github_with_decoys(github, b"")
+        token_for(hut_ci, github, gitlab)
+        lab = lab_of()
+        where = ("--forge", GITLAB, "--publish", GITLAB, "--publish", GITHUB)
+        answer = hut_ci.run("--commit", SHA, *where, lab=lab.lab_yml)
+        assert answer.code == 0, answer
+        assert {(sha, state) for sha, _, state in repo.all_statuses()} == {(SHA, "pending"), (SHA, "success")}
+        assert [status["status"] for status in project.statuses(SHA) if "hardware" in status["name"]][-1] == "success"
+        assert github.violations + gitlab.violations == []
+    for offset, data in parts().items():
+        assert lab.boards["hut-01"].flash[offset : offset + len(data)] == data, f"{offset:#x}"
+
+
+def test_the_artifact_of_a_commit_among_what_the_project_uploads(lab_of: LabOf, hut_ci: HutCi, tmp_path: Path) -> None:
+    """As its workflow uploads it: five legs, no SHA in any name, the folder above `build/`, a text listing."""
+    archive = uploaded()
     mock = io.BytesIO()
     with zipfile.ZipFile(mock, "w") as target:
         target.writestr("build/squeezelite.bin", "mock content")
@@ -75,8 +114,8 @@ def test_the_artifact_of_a_commit_among_what_the_project_uploads(lab_of: LabOf, 
         repo.add_commit(SHA, files={"hut.yml": SQUEEZELITE})
         run = repo.add_run(head_sha=SHA, head_branch="master-v4.3", workflow=".github/workflows/Platform_build.yml")
         for leg in ("I2S-4MFlash-16", "I2S-4MFlash-32", "SqueezeAmp-16", "SqueezeAmp-32", "Muse-16"):
-            content = archive if leg == "I2S-4MFlash-16" else mock
-            run.add_artifact(f"squeezelite-esp32-master-v4.3-{leg}-21716", content.getvalue())
+            content = archive if leg == "I2S-4MFlash-16" else mock.getvalue()
+            run.add_artifact(f"squeezelite-esp32-master-v4.3-{leg}-21716", content)
         run.add_artifact("prebuilt_objects", mock.getvalue())
         token_for(hut_ci, github)
         lab = lab_of()
