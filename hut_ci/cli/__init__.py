@@ -37,6 +37,7 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"hut_ci.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        give_variables(command, f"HUT_CI_{cmd_name}")
         return command
 
     def resolve_command(
@@ -52,6 +53,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def give_variables(command: click.Command, path: str) -> None:
+    """Let the environment give each option: `hut-ci run --slot` is `$HUT_CI_RUN_SLOT`; empty counts as not given."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            first = next(name for name in parameter.opts if name.startswith("--"))
+            parameter.envvar = f"{path}_{first.lstrip('-')}".replace("-", "_").upper()
+    for name, member in getattr(command, "commands", {}).items():
+        give_variables(member, f"{path}_{name}")
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="hut-ci")
 def hut_ci() -> None:
@@ -63,6 +74,9 @@ def hut_ci() -> None:
     With a board on this machine:
       hut-ci slots add
       hut-ci run build/
+
+    Each option can be given in the environment, too, as CI jobs do: `hut-ci run --slot` is
+    $HUT_CI_RUN_SLOT, `hut-ci report publish --comment` is $HUT_CI_REPORT_PUBLISH_COMMENT.
 
     Exit codes: 0 pass, 1 the firmware failed, 2 usage or configuration, 3 no artifact, 4 no slot,
     5 flash failed, 6 board silent or gone, 7 power failed, 8 report not published, 9 refused,

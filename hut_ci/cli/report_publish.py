@@ -26,8 +26,8 @@ SINCE = 72
 
 
 @click.command("publish", short_help="Post the statuses of reports that were written elsewhere.")
-@click.argument("reports", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--request", type=click.Path(path_type=Path), help="hut.request.v1: which commit, slots and contexts.")
+@click.argument("reports", nargs=-1, type=click.Path(path_type=Path), envvar="HUT_CI_REPORT_PUBLISH_REPORTS")
+@click.option("--request", metavar="FILE|JSON", help="hut.request.v1: which commit, slots and contexts.")
 @click.option("--publish", "--forge", "publish", multiple=True, metavar=FORGE, help="Where to; again for several.")
 @click.option(
     "--pull-request",

@@ -37,7 +37,7 @@ log is known to be fatal.
 
 
 @click.command("run", epilog=EXAMPLES)
-@click.argument("build", required=False, type=click.Path(path_type=Path))
+@click.argument("build", required=False, type=click.Path(path_type=Path), envvar="HUT_CI_RUN_BUILD")
 @click.option("--slot", "slots", multiple=True, metavar="SLOT", help="Slot id, label, chip or tag; again for several.")
 @click.option("--variant", metavar="NAME", help="Variant of hut.yml; needed where it has several.")
 @click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: ./hut.yml, or the commit's]")
@@ -57,7 +57,7 @@ log is known to be fatal.
     metavar="N",
     help="The commit is this request's head: hut.yml is its base's, and it gets the comment.",
 )
-@click.option("--request", type=click.Path(path_type=Path), help="What is asked, as a hut.request.v1 document.")
+@click.option("--request", metavar="FILE|JSON", help="What is asked: a hut.request.v1 document.")
 @click.option("--run-id", metavar="ID", help="The build's workflow run or pipeline. [default: found by the commit]")
 @click.option("--wait-build", metavar="SECONDS", type=float, help="How long to wait for the build. [default: 900]")
 @click.option("--allow-fork", is_flag=True, help="Take this commit's build from a fork: a stranger's code.")

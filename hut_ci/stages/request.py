@@ -18,18 +18,27 @@ SIZE_LIMIT = 1 << 20
 PLAIN = ("repository", "builds", "pull_request", "run_id", "run_url", "forks_allowed", "skip_tested", "aggregate")
 
 
-def read_request(path: Path) -> Request:
-    """The request in `path`. Raises ConfigError for a file that cannot be read or is no valid hut.request.v1."""
+def read_request(source: str) -> Request:
+    """The request that `source` names (a file) or is (JSON, from its first brace).
+
+    Raises ConfigError for what cannot be read or is no valid hut.request.v1.
+    """
+    written_out = source.lstrip().startswith("{")
+    name = "the request" if written_out else source
     try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(SIZE_LIMIT))
+        document = json.loads(source if written_out else _content(Path(source)))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{path} cannot be read as a request",
+            f"{name} cannot be read as a request",
             why=str(error),
-            todo="give the request.json that the gate wrote",
+            todo="give the request.json that the gate wrote, or its text",
         ) from error
-    return from_document(document, str(path))
+    return from_document(document, name)
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(SIZE_LIMIT)
 
 
 def from_document(document: Any, name: str) -> Request:

@@ -281,7 +281,8 @@ REQUEST = {
 def test_a_request(tmp_path: Path) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps(REQUEST))
-    request = read_request(file)
+    request = read_request(str(file))
+    assert read_request(json.dumps(REQUEST)) == request, "the document itself, as a job's output carries it"
     assert request.publish == ("github:acme/firmware",)
     assert request.aggregate == "hardware"
     assert request.pairs[0] == Pair("hut-01", "hardware / hut-01", "i2s")
@@ -314,7 +315,9 @@ def test_a_request_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text("[" * 100_000)
     for name in ("request.json", "missing.json"):
         with pytest.raises(ConfigError, match="cannot be read as a request"):
-            read_request(tmp_path / name)
+            read_request(str(tmp_path / name))
+    with pytest.raises(ConfigError, match="the request cannot be read as a request"):
+        read_request("{" * 100_000)
 
 
 def test_the_request_mirrors_its_schema() -> None:
@@ -329,5 +332,5 @@ def test_the_request_mirrors_its_schema() -> None:
 
 
 def test_the_example_is_a_request() -> None:
-    request = read_request(Path(__file__).parents[2] / "examples" / "request.json")
+    request = read_request(str(Path(__file__).parents[2] / "examples" / "request.json"))
     assert [pair.slot for pair in request.pairs] == ["hut-01", "hut-02"]
