@@ -400,6 +400,14 @@ class Request:
     forks_allowed: bool = False
     skip_tested: bool = False
 
+    def shares_slot(self, pair: Pair) -> bool:
+        """Whether another variant is to run on the pair's slot, too: its name alone does not tell them apart then."""
+        return sum(other.slot == pair.slot for other in self.pairs) > 1
+
+    def name_of(self, pair: Pair) -> str:
+        """What a reader calls the pair: its slot, with the variant where the slot has several."""
+        return f"{pair.slot} / {pair.variant}" if self.shares_slot(pair) and pair.variant else pair.slot
+
 
 # --- claim, evidence, attempts ---------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hut_ci.errors import UsageError
+
+if TYPE_CHECKING:
+    from hut_ci.model import Pair, Request
 
 
 def completed(slot: str | None, options: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -18,15 +21,7 @@ def completed(slot: str | None, options: dict[str, Any]) -> tuple[str | None, di
     from hut_ci.stages.request import read_request
 
     request = read_request(options["request"])
-    pair = next((pair for pair in request.pairs if slot in (pair.slot, pair.label)), None)
-    if slot is None and len(request.pairs) == 1:
-        pair = request.pairs[0]
-    if pair is None:
-        raise UsageError(
-            f"the request asks for {', '.join(pair.slot for pair in request.pairs)}, not for {slot or 'any slot'}",
-            why="each job answers for one slot of its request",
-            todo="give one of them with --slot",
-        )
+    pair = _pair(request, slot, options.get("variant"))
     said = {
         "commit": request.commit_sha,
         "variant": pair.variant,
@@ -53,6 +48,21 @@ def completed(slot: str | None, options: dict[str, Any]) -> tuple[str | None, di
         "not_after": request.not_after,
         "named_context": pair.context,
     }
+
+
+def _pair(request: Request, slot: str | None, variant: str | None) -> Pair:
+    """The one pair that this job is about. Raises UsageError where slot and variant name none, or several."""
+    found = [pair for pair in request.pairs if slot is None or slot in (pair.slot, pair.label)]
+    if len(found) > 1:
+        found = [pair for pair in found if pair.variant == variant]
+    if len(found) == 1:
+        return found[0]
+    asked = ", ".join(dict.fromkeys(request.name_of(pair) for pair in request.pairs))
+    raise UsageError(
+        f"the request asks for {asked}, not for {' / '.join(filter(None, (slot, variant))) or 'any slot'}",
+        why="each job answers for one slot, and one variant, of its request",
+        todo="give one of them with --slot, and --variant where a slot has several",
+    )
 
 
 def _repository(forge: str | None) -> str | None:

@@ -17,7 +17,7 @@ from hut_ci.stages.publish import Status, StatusSink
 
 def results_of(request: Request, documents: Sequence[object]) -> list[Result]:
     """One result for each pair of the request: of the report about its slot, if that is to be believed."""
-    return [_result(request, pair, _about(pair, documents)) for pair in request.pairs]
+    return [_result(request, pair, _about(request, pair, documents)) for pair in request.pairs]
 
 
 def deliver(request: Request, documents: Sequence[object], forge: StatusSink) -> list[Status]:
@@ -27,7 +27,7 @@ def deliver(request: Request, documents: Sequence[object], forge: StatusSink) ->
     """
     posted = [
         publish.publish(
-            _about(pair, documents),
+            _about(request, pair, documents),
             forge,
             sha=request.commit_sha,
             slot=pair.slot,
@@ -66,9 +66,13 @@ def discuss(
     return upsert(conversation, request.pull_request, text, failed=failed, when=when, about=about)
 
 
-def _about(pair: Pair, documents: Sequence[object]) -> object:
-    """The report about the pair's slot; of several the worst one, and what cannot be read as a report is the worst."""
-    found = [document for document in documents if _slot(document) == pair.slot and _fits(document, pair)]
+def _about(request: Request, pair: Pair, documents: Sequence[object]) -> object:
+    """The report about the pair; of several the worst one, and what cannot be read as a report is the worst.
+
+    One that names no variant is about a slot's only pair, never about one of several.
+    """
+    variants = (pair.variant,) if request.shares_slot(pair) else (pair.variant, None)
+    found = [document for document in documents if _slot(document) == pair.slot and _fits(document, pair, variants)]
     return min(found, key=_badness, default=None)
 
 
@@ -78,8 +82,8 @@ def _badness(document: object) -> int:
     return ORDER.index(states.key(_hardware(document)["verdict"]))
 
 
-def _fits(document: object, pair: Pair) -> bool:
-    return pair.variant is None or _hardware(document).get("variant") in (pair.variant, None)
+def _fits(document: object, pair: Pair, variants: Sequence[str | None]) -> bool:
+    return pair.variant is None or _hardware(document).get("variant") in variants
 
 
 def _slot(document: object) -> object:
@@ -100,4 +104,4 @@ def _result(request: Request, pair: Pair, document: object) -> Result:
         upstream=request.builds is not None,
     )
     known = document if isinstance(document, Mapping) else None
-    return result(pair.slot, known, refused, informational=pair.informational)
+    return result(request.name_of(pair), known, refused, informational=pair.informational)

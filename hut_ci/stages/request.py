@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,13 @@ def from_document(document: Any, name: str) -> Request:
             why="; ".join(str(problem) for problem in found[1:4]),
             todo=f"compare it with the schema {SCHEMA}",
         )
-    pairs = tuple(_pair(entry) for entry in document["pairs"])
-    for what, seen in (("slot", [pair.slot for pair in pairs]), ("context", _contexts(document, pairs))):
+    pairs = tuple(_pair(entry, document["pairs"]) for entry in document["pairs"])
+    for what, seen in (("slot", [_place(pair) for pair in pairs]), ("context", _contexts(document, pairs))):
         if twice := next((entry for entry in seen if seen.count(entry) > 1), None):
             raise ConfigError(
                 f"{name}: two statuses would share the {what} {twice}",
                 why="the last one would hide the others",
-                todo="ask for each slot once, and give each its own context",
+                todo="ask for each variant on a slot once, and give each its own context",
             )
     try:
         datetime.fromisoformat(document["not_after"])
@@ -74,14 +74,24 @@ def from_document(document: Any, name: str) -> Request:
     )
 
 
-def _pair(entry: Mapping[str, Any]) -> Pair:
+def _pair(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Pair:
+    alone = sum(other["slot"] == entry["slot"] for other in entries) == 1
+    place = entry["slot"] if alone else _named(entry["slot"], entry.get("variant"))
     return Pair(
         slot=entry["slot"],
-        context=entry.get("context") or CONTEXT.replace("{slot}", entry["slot"]),
+        context=entry.get("context") or CONTEXT.replace("{slot}", place),
         variant=entry.get("variant"),
         label=entry.get("label"),
         informational=entry.get("informational", False),
     )
+
+
+def _place(pair: Pair) -> str:
+    return _named(pair.slot, pair.variant)
+
+
+def _named(slot: str, variant: str | None) -> str:
+    return slot if variant is None else f"{slot} / {variant}"
 
 
 def _contexts(document: Mapping[str, Any], pairs: tuple[Pair, ...]) -> list[str]:

@@ -124,6 +124,33 @@ def test_of_two_reports_about_a_slot_the_worst_counts() -> None:
         assert {state for _, state, _ in sink.posted.values()} == {"failure"}
 
 
+def two_variants(**more: Any) -> Request:
+    pairs = [{"slot": "hut-01", "variant": name} for name in ("i2s", "muse")]
+    return from_document({**REQUEST, "run_url": URL, "pairs": pairs, **more}, "request.json")
+
+
+def test_two_variants_on_one_slot_have_a_status_each() -> None:
+    request, sink = two_variants(), Sink()
+    assert [pair.context for pair in request.pairs] == ["hardware / hut-01 / i2s", "hardware / hut-01 / muse"]
+    passed, failed = recorded("pass"), recorded("fail")
+    passed["hardware"]["variant"], failed["hardware"]["variant"] = "i2s", "muse"
+    deliver(request, [failed, passed], sink)
+    assert {context: state for context, (_, state, _) in sink.posted.items()} == {
+        "hardware / hut-01 / i2s": "success",
+        "hardware / hut-01 / muse": "failure",
+        "hardware": "failure",
+    }
+    assert sink.posted["hardware"][2].startswith("1 of 2 slots pass; hut-01 / muse: panic")
+
+
+def test_a_report_without_a_variant_answers_for_none_of_several() -> None:
+    """security 23: one pass would otherwise turn two statuses green."""
+    passed, sink = recorded("pass"), Sink()
+    passed["hardware"]["variant"] = None
+    deliver(two_variants(), [passed], sink)
+    assert {state for _, state, _ in sink.posted.values()} == {"error"}
+
+
 def test_a_build_that_lay_on_the_lab_host_answers_no_request_for_a_forges() -> None:
     document = recorded("pass")
     document["hardware"]["artifact"]["source"] = "local"
@@ -297,6 +324,7 @@ def test_a_request(tmp_path: Path) -> None:
         ({"pairs": []}, "pairs"),
         ({"pairs": [{"slot": "../etc"}]}, "slot"),
         ({"pairs": [{"slot": "hut-01"}, {"slot": "hut-01"}]}, "share the slot hut-01"),
+        ({"pairs": [{"slot": "hut-01", "variant": "i2s"}] * 2}, "share the slot hut-01 / i2s"),
         ({"pairs": [{"slot": "hut-01", "context": "hardware"}]}, "share the context hardware"),
         ({"not_after": "tomorrow"}, "not_after"),
         ({"not_after": "2027-13-45T99:99Z"}, "not_after"),
