@@ -13,6 +13,7 @@ from hut_ci.cli.slot_evidence import inventory, selftest
 from hut_ci.cli.slot_hold import hold, release, steal
 from hut_ci.cli.slot_options import json_option, lab_option, named
 from hut_ci.cli.slot_run import run
+from hut_ci.errors import UsageError
 
 PLUG_SECONDS = 120.0
 
@@ -40,6 +41,7 @@ LIST_EXAMPLES = """
 Examples:
   hut-ci slots list
   hut-ci slots list --json | jq '.slots[].id'
+  hut-ci slots list --public --json > slots.json     for a gate that runs elsewhere
 """
 
 STATUS_EXAMPLES = """
@@ -95,12 +97,23 @@ def add(slot_id: str | None, port: str | None, lab_path: Path | None, power: str
 @command.command("list", epilog=LIST_EXAMPLES, short_help="What the slots are, and whether their board is there.")
 @lab_option
 @json_option
-def list_(lab_path: Path | None, as_json: bool) -> None:
-    """List the slots of this lab: what they are, and whether their board is there."""
+@click.option("--public", is_flag=True, help="Only what may leave the lab: no port, MAC, relay, address.")
+def list_(lab_path: Path | None, as_json: bool, public: bool) -> None:
+    """List the slots of this lab: what they are, and whether their board is there.
+
+    With --public --json it is a hut.slots.v1 document, which a gate on a hosted machine chooses slots from.
+    """
     from hut_ci.cli import slot_table
     from hut_ci.cli.composition import lab_at
 
     lab = lab_at(lab_path)
+    if public:
+        from hut_ci.stages.public_slots import told
+
+        if not as_json:
+            raise UsageError("--public without --json", why="it is for programs", todo="add --json")
+        click.echo(json.dumps(told(lab), indent=2))
+        return
     rows = [slot_table.facts_of(slot) for slot in lab.slots]
     if as_json:
         click.echo(json.dumps({"lab": lab.name, "path": str(lab.path), "slots": rows}, indent=2))

@@ -29,6 +29,15 @@ def fit(plan: FlashPlan, facts: Facts, needs: Needs = NO_NEEDS) -> None:
     )
 
 
+def unmet(facts: Facts, needs: Needs) -> list[str]:
+    """What a board lacks of a variant's needs, before there is a build to look at; empty where it fits."""
+    needed, board = (chip_name(chip or "") or chip for chip in (needs.chip, facts.chip))
+    found = [f"the variant needs {needs.chip}, the board is {facts.chip}"] if needed and needed != board else []
+    found += _at_least("flash", needs.flash, facts.flash) if needs.flash is not None else []
+    found += _at_least("PSRAM", needs.psram, facts.psram) if needs.psram is not None else []
+    return [*found, *_tags(facts, needs)]
+
+
 def _chip(plan: FlashPlan, facts: Facts, needs: Needs) -> list[str]:
     found = []
     needed, board = (chip_name(chip or "") or chip for chip in (needs.chip, facts.chip))

@@ -15,6 +15,7 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import DoesNotFit, SlotError, UsageError
 from hut_ci.firmware.fit import fit
 from hut_ci.model import Claim, FlashPlan, Holder, Lab, Needs, Slot
+from hut_ci.stages.selection import names_of, slots_named
 
 # After a claim: a native-USB board that the last holder reset is away for about a second, and a killed holder's
 # esptool is gone milliseconds after it.
@@ -171,14 +172,9 @@ def _named(lab: Lab, wanted: str | None) -> tuple[Slot, ...]:
         if not lab.slots:
             raise UsageError(f"{lab.path} has no slot", why="nobody added one yet", todo="run `hut-ci slots add`")
         return lab.slots
-    for matches in (
-        [slot for slot in lab.slots if wanted in (slot.id, slot.label)],
-        [slot for slot in lab.slots if wanted == slot.facts.chip],
-        [slot for slot in lab.slots if wanted in slot.facts.tags],
-    ):
-        if matches:
-            return tuple(matches)
-    known = sorted({name for slot in lab.slots for name in (slot.id, slot.label, slot.facts.chip, *slot.facts.tags)})
+    if matches := slots_named(lab.slots, wanted):
+        return tuple(matches)
+    known = names_of(lab.slots)
     near = difflib.get_close_matches(wanted, known, 1)
     raise UsageError(
         f"{lab.name} has no slot, label, chip or tag {wanted!r}{f'; did you mean {near[0]!r}?' if near else ''}",
