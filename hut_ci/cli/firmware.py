@@ -26,7 +26,7 @@ def command() -> None:
 
 
 @command.command("inspect", short_help="Show the flash plan of a folder, an archive or a file.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), envvar="HUT_CI_FIRMWARE_INSPECT_PATH")
 @click.option(
     "--hut", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="hut.yml with flash settings."
 )

@@ -52,7 +52,7 @@ def _options(with_wait: bool = True) -> Callable[[Callable[..., Any]], Callable[
 
 
 @command.command(short_help="Cut the slot's power and give it back, with proof.")
-@click.argument("slot")
+@click.argument("slot", envvar="HUT_CI_POWER_CYCLE_SLOT")
 @_options()
 @click.option(
     "--within",

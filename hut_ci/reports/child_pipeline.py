@@ -1,0 +1,138 @@
+"""A request as the GitLab pipeline that answers it: one job for each slot and variant, then the one that publishes.
+
+What comes from outside is data here: names are checked before they become part of a job, the request travels as one
+variable that nothing expands, and no `script:` holds anything but our own constant lines.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from hut_ci.errors import ConfigError
+from hut_ci.model import Pair, Request
+
+INSTALL = 'test -z "$HUT_CI_INSTALL" || python3 -m pip install --quiet -- "$HUT_CI_INSTALL"'
+"""The first line of each job on a hosted runner; templates/ have the same one."""
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REPORTS = "hut-ci-report/$CI_PIPELINE_ID"
+"""Not shared with other pipelines: a shell runner keeps its folders."""
+MARGIN_MINUTES = 10
+"""From the end of the run's own limit to that of its job, so that hut-ci always has the time to report."""
+MOST_BYTES = 1 << 17
+"""Of one environment variable (Linux, MAX_ARG_STRLEN): the request has to fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """How the child's jobs are carried: `limit` is in seconds, `tags` are those of the hosted runner."""
+
+    image: str
+    install: str
+    environment: str
+    limit: float
+    tags: tuple[str, ...] = ()
+
+
+def child_pipeline(request: Request | None, document: Mapping[str, Any] | None, carrier: Carrier) -> str:
+    """The YAML text; `document` is the request as hut.request.v1. Without one, a pipeline that does nothing.
+
+    GitLab starts the child in any case, and a file without a job would be an error. Raises ConfigError.
+    """
+    jobs = _nothing(carrier) if request is None or document is None else _jobs(request, document, carrier)
+    return yaml.safe_dump(jobs, sort_keys=False, allow_unicode=False, width=1000)
+
+
+def _nothing(carrier: Carrier) -> dict[str, Any]:
+    return {"nothing to test": {**_hosted(carrier), "variables": {"GIT_STRATEGY": "none"}, "script": ["true"]}}
+
+
+def _jobs(request: Request, document: Mapping[str, Any], carrier: Carrier) -> dict[str, Any]:
+    text = _unexpandable(document)
+    return {
+        "stages": ["hardware", "report"],
+        "variables": dict.fromkeys(("HUT_CI_RUN_REQUEST", "HUT_CI_REPORT_PUBLISH_REQUEST"), text),
+        **{f"hardware {request.name_of(pair)}": _hardware(pair, carrier) for pair in request.pairs},
+        "report": _report(carrier),
+    }
+
+
+def _unexpandable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The request as a variable. Without a dollar sign, too: runners before GitLab 15.8 ignore `expand`."""
+    text = json.dumps(document, separators=(",", ":")).replace("$", "\\u0024")
+    if len(text) >= MOST_BYTES:
+        raise ConfigError(
+            f"the request is {len(text)} bytes long, too long for a variable",
+            why=f"a job can be given {MOST_BYTES} bytes",
+            todo="ask for fewer slots or variants at once",
+        )
+    return {"value": text, "expand": False}
+
+
+def _hardware(pair: Pair, carrier: Carrier) -> dict[str, Any]:
+    label = _checked("label", LABEL, pair.label or f"esp32-{pair.slot}")
+    folder = f"{REPORTS}/$CI_JOB_ID"
+    return {
+        "stage": "hardware",
+        "tags": [label],
+        "resource_group": f"hut-{pair.slot}",
+        "timeout": f"{math.ceil(carrier.limit / 60) + MARGIN_MINUTES} minutes",
+        "variables": {
+            "GIT_STRATEGY": "none",
+            "HUT_CI_LANE": "local-hil",
+            "HUT_CI_RUN_SLOT": pair.slot,
+            **({"HUT_CI_RUN_VARIANT": _checked("variant", VARIANT, pair.variant)} if pair.variant else {}),
+            "HUT_CI_RUN_LIMIT": str(carrier.limit),
+            "HUT_CI_RUN_OUT": folder,
+        },
+        "script": ["hut-ci run"],
+        "artifacts": {
+            "when": "always",
+            "name": f"hardware-{pair.slot}",
+            "paths": [f"{folder}/"],
+            "expire_in": "30 days",
+            "reports": {"junit": f"{folder}/junit.xml"},
+        },
+    }
+
+
+def _report(carrier: Carrier) -> dict[str, Any]:
+    return {
+        "stage": "report",
+        "when": "always",
+        **_hosted(carrier),
+        "timeout": f"{MARGIN_MINUTES} minutes",
+        "environment": {"name": carrier.environment, "action": "access"},
+        "variables": {
+            "GIT_STRATEGY": "none",
+            "HUT_CI_LANE": "upstream",
+            "HUT_CI_INSTALL": {"value": carrier.install, "expand": False},
+            "HUT_CI_REPORT_PUBLISH_REPORTS": REPORTS,
+        },
+        "before_script": [INSTALL],
+        "script": ["hut-ci report publish"],
+    }
+
+
+def _hosted(carrier: Carrier) -> dict[str, Any]:
+    return {
+        **({"image": carrier.image} if carrier.image else {}),
+        **({"tags": list(carrier.tags)} if carrier.tags else {}),
+    }
+
+
+def _checked(what: str, allowed: re.Pattern[str], text: str) -> str:
+    if allowed.fullmatch(text):
+        return text
+    raise ConfigError(
+        f"{text[:64]!r} is no {what} that a job can have",
+        why="letters, digits, `.`, `_` and `-` are allowed, beginning with a letter or a digit",
+        todo=f"rename the {what}",
+    )
