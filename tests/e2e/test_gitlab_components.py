@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import Firmware, LabOf
 from fakes.github import FakeGitHub
 from fakes.gitlab import FakeGitLab
 from gitlab_engine import Pipelines
-from upstream import GITHUB_TOKEN, GITLAB, GITLAB_TOKEN, SHA, gitlab_with_decoys, zipped
+from live_run import check_free_at_once, check_nobody_writes, programs_with
+from upstream import GITHUB, GITHUB_TOKEN, GITLAB, GITLAB_TOKEN, SHA, github_with_decoys, gitlab_with_decoys, zipped
 
+from hut_ci.cli.forges import open_sink
+from hut_ci.deadline import Deadline
+from hut_ci.forges.address import parse_address
 from hut_ci.reports.child_pipeline import Carrier, child_pipeline
+from hut_ci.stages.publish import announce
 from hut_ci.stages.request import from_document
 from hut_ci.virtual.app_script import Command, Panic
 from hut_ci.virtual.lab import VirtualLab
@@ -21,6 +30,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 STATUS = "hardware / hut-01"
 CARRIER = Carrier(image="", install="", environment="hardware", limit=60)
+HOSTILE = "$(touch pwned)`touch pwned`\"; touch pwned; '; touch pwned; '\ntouch pwned\n$GITLAB_TOKEN"
 
 
 @pytest.fixture
@@ -69,21 +79,203 @@ def of_github(github: FakeGitHub, name: str = STATUS) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("steps", "state", "engine_fails"), [(("ready",), "success", False), ((Panic("LoadProhibited"),), "failed", True)]
+    ("steps", "faults", "state", "said"),
+    [
+        (("ready",), (), "success", "pass: 1 of 1 expected lines"),
+        ((Panic("LoadProhibited"),), (), "failed", "panic: LoadProhibited"),
+        (("ready",), ("silent",), "failed", "lab error: "),
+    ],
+    ids=["pass", "fail", "lab error"],
 )
-def test_pass_and_fail_reach_the_commit(
+def test_the_answer_reaches_the_commit(
     steps: tuple[Command | str, ...],
+    faults: tuple[str, ...],
     state: str,
-    engine_fails: bool,
+    said: str,
     gitlab: FakeGitLab,
     lab_of: LabOf,
     firmware: Firmware,
     pipelines: Pipelines,
 ) -> None:
-    gitlab_with_decoys(gitlab, zipped(firmware(*steps)))
-    speak_to(pipelines, lab_of(), gitlab=gitlab)
+    project = gitlab_with_decoys(gitlab, zipped(firmware(*steps)))
+    speak_to(pipelines, lab_of(faults={"hut-01": list(faults)}), gitlab=gitlab)
     child(pipelines, asked(GITLAB))
     ran = pipelines.run(source="parent_pipeline")
-    assert (ran.code != 0) is engine_fails, ran
-    assert of_gitlab(gitlab)[-1:] == [state], ran
-    assert of_gitlab(gitlab, "hardware")[-1:] == [state], ran
+    assert (ran.code == 0) is (state == "success"), ran
+    assert of_gitlab(gitlab)[-1:] == of_gitlab(gitlab, "hardware")[-1:] == [state], ran
+    (last,) = [status for status in project.statuses(SHA) if status["name"] == STATUS]
+    assert last["description"].startswith(said), last
+    assert list((pipelines.folder / ".gitlab-ci-local" / "artifacts").rglob("junit.xml")), "for the tests tab"
+    assert GITLAB_TOKEN not in ran.output
+
+
+def test_two_slots_and_a_request_whose_time_is_over(
+    gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    gitlab_with_decoys(gitlab, zipped(firmware("ready")))
+    lab = lab_of(2)
+    speak_to(pipelines, lab, gitlab=gitlab)
+    pairs = [{"slot": "hut-01"}, {"slot": "hut-02"}]
+    child(pipelines, asked(GITLAB, pairs=pairs, not_after="2026-01-01T00:00:00Z"))
+    ran = pipelines.run(source="parent_pipeline")
+    assert ran.code != 0, ran
+    assert [of_gitlab(gitlab, name)[-1] for name in (STATUS, "hardware / hut-02", "hardware")] == ["failed"] * 3, ran
+    assert all(set(board.flash) == {0xFF} for board in lab.boards.values()), "nothing is flashed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["cancelled", "killed"])
+def test_a_slot_job_that_is_ended_leaves_a_free_board_and_a_final_state(
+    number: signal.Signals, gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    """In the middle of flashing; the job that answers runs whatever became of the other."""
+    gitlab_with_decoys(gitlab, zipped(firmware("ready")))
+    lab = lab_of()
+    speak_to(pipelines, lab, gitlab=gitlab)
+    child(pipelines, asked(GITLAB))
+    board = lab.boards["hut-01"]
+    board.hold_at("loader_sync", 1)
+    with pipelines.start(source="parent_pipeline") as process:
+        board.wait_for("held", 60)
+        (run,) = [pid for pid in programs_with("hut-ci\0run") if Path(f"/proc/{pid}/cwd").resolve() == pipelines.folder]
+        os.kill(run, number)
+        board.release()
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode != 0, output
+    assert of_gitlab(gitlab)[-1:] == of_gitlab(gitlab, "hardware")[-1:], output
+    assert of_gitlab(gitlab)[-1] in ("failed", "canceled"), output
+    check_nobody_writes(lab)
+    check_free_at_once(lab)
+
+
+def test_a_labs_gitlab_answers_at_github(
+    github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    """The lane across forges; several variants share the slot."""
+    repo = github_with_decoys(github, zipped(firmware("ready")))
+    pipelines.project = "lab/results"
+    speak_to(pipelines, lab_of(), github=github, gitlab=gitlab)
+    child(pipelines, asked(GITHUB))
+    ran = pipelines.run(source="parent_pipeline")
+    assert ran.code == 0, ran
+    assert of_github(github)[-1] == of_github(github, "hardware")[-1] == "success"
+    assert {sha for sha, _, _ in repo.all_statuses()} == {SHA}
+    assert gitlab.calls == []
+
+
+# --- the other components ------------------------------------------------------------------------------------------
+
+
+def test_the_sweep_ends_what_a_cancelled_pipeline_left(gitlab: FakeGitLab, pipelines: Pipelines) -> None:
+    gitlab_with_decoys(gitlab, b"")
+    environ = {"GITLAB_API_URL": gitlab.api, "GITLAB_TOKEN": GITLAB_TOKEN}
+    sink = open_sink(parse_address(GITLAB, environ), environ, Deadline(30), print)
+    for slot, due in (("hut-01", "2026-01-01T00:00Z"), ("hut-02", "2999-01-01T00:00Z")):
+        announce(sink, SHA, slot, "waiting", context=f"hardware / {slot}", target_url=None, not_after=due)
+    speak_to(pipelines, gitlab=gitlab)
+    pipelines.uses("sweep", install="")
+    pushed = pipelines.run(source="push")
+    assert "hardware-sweep" not in pushed.output
+    assert of_gitlab(gitlab) == ["pending"], "only a schedule sweeps"
+    ran = pipelines.run(source="schedule")
+    assert ran.code == 0, ran
+    assert of_gitlab(gitlab)[-1] == "failed", ran
+    assert of_gitlab(gitlab, "hardware / hut-02") == ["pending"], ran
+
+
+def test_the_power_button_cuts_the_power_and_gives_it_back(lab_of: LabOf, pipelines: Pipelines) -> None:
+    lab = lab_of()
+    speak_to(pipelines, lab)
+    pipelines.variables["CI_COMMIT_REF_PROTECTED"] = "true"
+    pipelines.uses("power-cycle", slot="hut-01", label="esp32-hut-01")
+    ran = pipelines.run("power-cycle-hut-01")
+    assert ran.code == 0, ran
+    assert lab.relay.switched() == ["off", "on"], ran
+
+
+def test_what_upstream_artifact_keeps_is_what_the_lab_flashes(
+    gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    (pipelines.folder / "built").symlink_to(firmware("ready"))
+    build = {"stage": "build", "script": ["cp -rL built out"], "artifacts": {"paths": ["out"]}}
+    pipelines.uses("upstream-artifact", build_job="compile", path="out", install="")
+    config = yaml.safe_load((pipelines.folder / ".gitlab-ci.yml").read_text())
+    (pipelines.folder / ".gitlab-ci.yml").write_text(yaml.safe_dump({**config, "compile": build}))
+    ran = pipelines.run()
+    assert ran.code == 0, ran
+    assert "0x10000" in ran.output, ran
+    kept = pipelines.folder / ".gitlab-ci-local" / "artifacts" / "firmware"
+    gitlab_with_decoys(gitlab, zipped(kept))
+    speak_to(pipelines, lab_of(), gitlab=gitlab)
+    child(pipelines, asked(GITLAB))
+    assert pipelines.run(source="parent_pipeline").code == 0
+    assert of_gitlab(gitlab)[-1] == "success"
+
+
+# --- hostile inputs ------------------------------------------------------------------------------------------------
+
+NEEDED: Mapping[str, dict[str, object]] = {
+    "hil": {"stage": "test"},
+    "sweep": {"stage": "test"},
+    "upstream-artifact": {"stage": "test", "build-job": "compile"},
+}
+NAMES = {"stage", "job-prefix", "job", "build-job", "image", "environment", "expire-in", "forks"}
+"""Inputs that name jobs, folders and the like to GitLab itself, or are one of a list; patterns guard them."""
+
+
+@pytest.mark.parametrize(("component", "installing"), [*((name, False) for name in NEEDED), ("sweep", True)])
+def test_security_11_hostile_inputs_execute_nothing(component: str, installing: bool, pipelines: Pipelines) -> None:
+    """The engine does not know patterns, so that the text reaches the job; each job fails over it, and that is all."""
+    header, _ = yaml.safe_load_all((Path(__file__).parents[2] / "templates" / f"{component}.yml").read_text())
+    specs = header["spec"]["inputs"]
+    free = [name for name, spec in specs.items() if spec.get("type", "string") == "string" and name not in NAMES]
+    given: dict[str, object] = {**NEEDED[component], **dict.fromkeys(free, HOSTILE)}
+    if not installing:  # where pip refuses the text, the command is not reached
+        given["install"] = ""
+    pipelines.uses(component, **given)
+    config = yaml.safe_load((pipelines.folder / ".gitlab-ci.yml").read_text())
+    compile_job = {"stage": "build", "script": ["true"]}
+    (pipelines.folder / ".gitlab-ci.yml").write_text(yaml.safe_dump({**config, "compile": compile_job}))
+    ran = pipelines.run(source="schedule")
+    assert ran.code != 0, ran
+    assert ("ERROR: " in ran.output) is installing, ran
+    assert not list(pipelines.folder.rglob("pwned")), ran
+
+
+def test_security_11_the_text_would_execute_in_a_script(pipelines: Pipelines) -> None:
+    text = 'spec: {inputs: {word: {default: x}}}\n---\njob:\n  script:\n    - echo "$[[ inputs.word ]]"\n'
+    pipelines.commit({})
+    (pipelines.folder / "templates" / "planted.yml").write_text(text)
+    include = [{"local": "/templates/planted.yml", "inputs": {"word": HOSTILE}}]
+    pipelines.commit({".gitlab-ci.yml": yaml.safe_dump({"include": include})})
+    pipelines.run()
+    assert (pipelines.folder / "pwned").exists()
+
+
+# --- what the engine makes of the files ----------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+OWN = "$CI_SERVER_FQDN/$CI_PROJECT_PATH"
+
+
+@pytest.mark.parametrize("folder", [".", "examples/gitlab-minimal", "examples/gitlab-lab-tests-github"])
+def test_our_pipeline_and_the_examples_are_what_gitlab_takes(folder: str, pipelines: Pipelines) -> None:
+    """The engine holds each file to GitLab's own schema; the examples' components are ours at this commit."""
+    text = (ROOT / folder / ".gitlab-ci.yml").read_text("utf-8")
+    text = text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA")
+    pipelines.commit({".gitlab-ci.yml": text})
+    ran = pipelines.run("--preview")
+    assert ran.code == 0, ran
+    jobs = yaml.safe_load(ran.output[ran.output.index("---\n") :])
+    assert {"hardware-gate", "hardware", "hardware-sweep"} <= set(jobs), ran
+    assert jobs["hardware-gate"]["environment"] == {"name": "hardware", "action": "access"}
+    assert jobs["hardware-gate"]["variables"]["HUT_CI_GATE_CONTEXT"] == "hardware / {slot}"
+    assert "$[[" not in ran.output
+
+
+def test_the_engine_refuses_what_gitlab_would(pipelines: Pipelines) -> None:
+    pipelines.commit({".gitlab-ci.yml": "job: {script: [x], artifacts: {when: sometimes}}\n"})
+    assert pipelines.run("--preview").code != 0
+    pipelines.uses("power-cycle", label="esp32-hut-01")
+    assert "required value has not been provided" in pipelines.run("--preview").output
+    pipelines.uses("hil", forks="always")
+    assert "cannot be used" in pipelines.run("--preview").output
