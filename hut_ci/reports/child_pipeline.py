@@ -23,7 +23,9 @@ INSTALL = 'test -z "$HUT_CI_INSTALL" || python3 -m pip install --quiet -- "$HUT_
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REPORTS = "hut-ci-report/$CI_PIPELINE_ID"
-"""Not shared with other pipelines: a shell runner keeps its folders."""
+"""Of this pipeline alone, whatever a hosted runner keeps of others."""
+EMPTY = {"GIT_STRATEGY": "empty"}
+"""No file of the repository, and nothing that earlier jobs left, on the lab host (needs GitLab Runner 17.3)."""
 MARGIN_MINUTES = 10
 """From the end of the run's own limit to that of its job, so that hut-ci always has the time to report."""
 MOST_BYTES = 1 << 17
@@ -51,7 +53,7 @@ def child_pipeline(request: Request | None, document: Mapping[str, Any] | None, 
 
 
 def _nothing(carrier: Carrier) -> dict[str, Any]:
-    return {"nothing to test": {**_hosted(carrier), "variables": {"GIT_STRATEGY": "none"}, "script": ["true"]}}
+    return {"nothing to test": {**_hosted(carrier), "variables": {**EMPTY}, "script": ["true"]}}
 
 
 def _jobs(request: Request, document: Mapping[str, Any], carrier: Carrier) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def _hardware(pair: Pair, carrier: Carrier) -> dict[str, Any]:
         "resource_group": f"hut-{pair.slot}",
         "timeout": f"{math.ceil(carrier.limit / 60) + MARGIN_MINUTES} minutes",
         "variables": {
-            "GIT_STRATEGY": "none",
+            **EMPTY,
             "HUT_CI_LANE": "local-hil",
             "HUT_CI_RUN_SLOT": pair.slot,
             **({"HUT_CI_RUN_VARIANT": _checked("variant", VARIANT, pair.variant)} if pair.variant else {}),
@@ -111,7 +113,7 @@ def _report(carrier: Carrier) -> dict[str, Any]:
         "timeout": f"{MARGIN_MINUTES} minutes",
         "environment": {"name": carrier.environment, "action": "access"},
         "variables": {
-            "GIT_STRATEGY": "none",
+            **EMPTY,
             "HUT_CI_LANE": "upstream",
             "HUT_CI_INSTALL": {"value": carrier.install, "expand": False},
             "HUT_CI_REPORT_PUBLISH_REPORTS": REPORTS,

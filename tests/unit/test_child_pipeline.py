@@ -65,8 +65,14 @@ def test_only_the_job_that_answers_has_the_environment_and_it_always_runs() -> N
     assert "needs" not in found["report"], "GitLab allows 50 needs, a request 64 pairs"
 
 
+def test_the_text_reads_without_anchors() -> None:
+    asked = document({"slot": "hut-01"}, {"slot": "hut-02"})
+    assert "&id" not in child_pipeline(from_document(asked, "request"), asked, CARRIER)
+    assert "&id" not in child_pipeline(None, None, CARRIER)
+
+
 def test_no_job_checks_anything_out() -> None:
-    assert {job["variables"]["GIT_STRATEGY"] for job in jobs(child(document())).values()} == {"none"}
+    assert {job["variables"]["GIT_STRATEGY"] for job in jobs(child(document())).values()} == {"empty"}
 
 
 def test_hostile_text_reaches_no_script_and_nothing_that_is_expanded() -> None:

@@ -177,7 +177,7 @@ def test_a_component_has_no_global_keyword_and_checks_nothing_out(path: Path) ->
         assert "$[[ inputs." in name, f"{name}: a job's name has to be the caller's to choose"
         assert set(job) <= JOB_KEYS, name
         if "script" in job:
-            assert job["variables"]["GIT_STRATEGY"] == "none", name
+            assert job["variables"]["GIT_STRATEGY"] == "empty", name
             assert "timeout" in job, name
 
 
