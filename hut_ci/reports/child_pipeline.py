@@ -57,10 +57,10 @@ def _nothing(carrier: Carrier) -> dict[str, Any]:
 
 
 def _jobs(request: Request, document: Mapping[str, Any], carrier: Carrier) -> dict[str, Any]:
-    text = _unexpandable(document)
+    carried = _unexpandable(document)
     return {
         "stages": ["hardware", "report"],
-        "variables": dict.fromkeys(("HUT_CI_RUN_REQUEST", "HUT_CI_REPORT_PUBLISH_REQUEST"), text),
+        "variables": {name: {**carried} for name in ("HUT_CI_RUN_REQUEST", "HUT_CI_REPORT_PUBLISH_REQUEST")},
         **{f"hardware {request.name_of(pair)}": _hardware(pair, carrier) for pair in request.pairs},
         "report": _report(carrier),
     }
