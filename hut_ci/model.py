@@ -361,12 +361,13 @@ class BuildProduct:
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """A pull or merge request: its head now, and the branch that it goes into."""
+    """A pull or merge request: its head now, the branch that it goes into, and whether it comes from a fork."""
 
     number: int
     head_sha: str
     base_ref: str
     open: bool = True
+    from_fork: bool = True
 
 
 # --- the request -----------------------------------------------------------------------------------------

@@ -61,19 +61,24 @@ def project_at(files: Files, commit_sha: str, pull_number: int | None) -> Found:
 def checked_head(files: Files, commit_sha: str, pull_number: int) -> PullRequest:
     """The pull request, if it is open and the commit is its head. Raises Refused otherwise."""
     pull = files.pull_request(pull_number)
+    check_head(pull, commit_sha)
+    return pull
+
+
+def check_head(pull: PullRequest, commit_sha: str) -> None:
+    """Raises Refused where the pull request is closed, or its head is another commit."""
     if not pull.open:
         raise Refused(
-            f"pull request {pull_number} is closed",
+            f"pull request {pull.number} is closed",
             why="nobody waits for its result",
             todo="reopen it, or test the commit without `--pull-request`",
         )
     if pull.head_sha != commit_sha:
         raise Refused(
-            f"the head of pull request {pull_number} is {pull.head_sha[:12]} now, not {commit_sha[:12]}",
+            f"the head of pull request {pull.number} is {pull.head_sha[:12]} now, not {commit_sha[:12]}",
             why="commits were pushed since this one was asked for",
             todo="ask again for the new head",
         )
-    return pull
 
 
 def _read(files: Files, ref: str) -> bytes | None:

@@ -82,6 +82,8 @@ def pull_request(data: Json) -> PullRequest:
         head_sha=as_text(data["head"]["sha"]),
         base_ref=as_text(data["base"]["ref"]),
         open=as_text(data["state"]) == "open",
+        # A fork that was deleted since is null.
+        from_fork=data["head"]["repo"] is None or data["head"]["repo"]["id"] != data["base"]["repo"]["id"],
     )
 
 

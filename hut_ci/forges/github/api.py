@@ -76,6 +76,9 @@ class GitHubApi:
             raise TypeError("it names nothing that was made")
         return data
 
+    def delete(self, path: str) -> None:
+        self._ask("DELETE", path)
+
     def headers(self, path: str) -> tuple[Mapping[str, str], Json]:
         """The answer's headers (names in lower case) and its JSON."""
         headers, data = self.requester.requestJsonAndCheck("GET", self._url(path))

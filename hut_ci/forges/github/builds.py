@@ -79,9 +79,9 @@ class GitHubBuilds:
     def key(self, product: BuildProduct) -> str:
         return f"{self.api.address.api} {self.api.address.name} {product.id}"
 
-    def file(self, path: str, ref: str) -> bytes | None:
-        """The content of a file at a commit or branch; None where there is none."""
-        with self._asking(f"read {path} at {ref[:12]}", CONTENTS):
+    def file(self, path: str, ref: str | None) -> bytes | None:
+        """The content of a file at a commit or branch (None: the default branch); None where there is none."""
+        with self._asking(f"read {path} at {ref[:12] if ref else 'the default branch'}", CONTENTS):
             try:
                 data = self.api.get(f"contents/{quote(path)}", ref=ref)
             except GithubException as error:

@@ -99,4 +99,5 @@ def pull_request(data: Json) -> PullRequest:
         head_sha=as_text(data["sha"]),
         base_ref=as_text(data["target_branch"]),
         open=as_text(data["state"]) == "opened",
+        from_fork=data["source_project_id"] != data["target_project_id"],
     )
