@@ -21,6 +21,7 @@ COMMANDS = {
     "learn": ("learn", "Boot a build three times and propose what to expect of it."),
     "power": ("power", "Switch or test a slot's power (claims the slot first)."),
     "report": ("report", "Validate, convert and publish the report of a run."),
+    "gate": ("gate", "Decide whether an event of the forge starts a run, and ask for it."),
     "doctor": ("doctor", "Test what a lab or a CI job needs, changing nothing."),
     "virtual-lab": ("virtual_lab", "Keep virtual boards running to try builds and lab failures on."),
 }

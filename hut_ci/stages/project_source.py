@@ -15,7 +15,8 @@ NAME = "hut.yml"
 class Files(Protocol):
     """A forge, as far as files are concerned. Raises ArtifactError where it does not answer.
 
-    `file` answers None for 404, which a missing right gives, too; `knows` tells whether `ref` can be read at all.
+    `file` takes `HEAD` for the default branch; it answers None for 404, which a missing right gives, too; `knows` tells
+    whether `ref` can be read at all.
     """
 
     def file(self, path: str, ref: str) -> bytes | None: ...

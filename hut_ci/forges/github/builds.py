@@ -79,11 +79,11 @@ class GitHubBuilds:
     def key(self, product: BuildProduct) -> str:
         return f"{self.api.address.api} {self.api.address.name} {product.id}"
 
-    def file(self, path: str, ref: str | None) -> bytes | None:
-        """The content of a file at a commit or branch (None: the default branch); None where there is none."""
-        with self._asking(f"read {path} at {ref[:12] if ref else 'the default branch'}", CONTENTS):
+    def file(self, path: str, ref: str) -> bytes | None:
+        """The content of a file at a commit or branch, `HEAD` for the default branch; None where there is none."""
+        with self._asking(f"read {path} at {ref[:12]}", CONTENTS):
             try:
-                data = self.api.get(f"contents/{quote(path)}", ref=ref)
+                data = self.api.get(f"contents/{quote(path)}", ref=None if ref == "HEAD" else ref)
             except GithubException as error:
                 if error.status != 404:
                     raise

@@ -87,7 +87,7 @@ class GitLabBuilds:
         return f"{self.api.address.api} {self.api.address.name} {product.id} {product.size}"
 
     def file(self, path: str, ref: str) -> bytes | None:
-        """The content of a file at a commit or branch; None where there is none."""
+        """The content of a file at a commit or branch, `HEAD` for the default branch; None where there is none."""
         with self._asking(f"read {path} at {ref[:12]}"):
             try:
                 return self.api.raw(f"repository/files/{quote(path, safe='')}/raw", ref=ref)

@@ -1,0 +1,157 @@
+"""`hut-ci gate`: whether an event starts a run, of which commit, on which slots."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hut_ci.cli.durations import Duration
+from hut_ci.errors import UsageError
+from hut_ci.stages.spoken import LABEL, WORD
+
+if TYPE_CHECKING:
+    from hut_ci.cli.gate_answer import Answer, Gate
+    from hut_ci.stages.trigger import Event, Ignored
+
+PAYLOAD_LIMIT = 32 << 20
+"""Bytes; GitHub's payloads end at 25 MB (docs: "Webhook events and payloads")."""
+
+EXAMPLES = """
+\b
+Examples:
+  hut-ci gate --slots slots.json                        in a workflow: the event is in the environment
+  hut-ci gate --slots repo:.github/slots.json --only esp32 --answer-within 2h
+  hut-ci gate --slots slots.json --forge github:acme/firmware --event issue_comment --payload event.json
+  hut-ci gate --slots slots.json --forge github:acme/firmware --event workflow_dispatch --commit SHA
+
+\b
+slots.json is what `hut-ci slots list --public --json` prints on the lab host. Commands in comments:
+`/hil`, `/hil hut-01 esp32`, `/hil @SHA`, `/hil help`; labels: `hil`, `hil:hut-01`. Exit codes:
+0 whether a run was asked for or not (the answer's `decision` tells), 9 refused.
+"""
+
+
+@click.command("gate", epilog=EXAMPLES)
+@click.option(
+    "--slots", required=True, metavar="FILE|JSON|repo:PATH", help="The lab's slots; repo: on the default branch."
+)
+@click.option("--forge", metavar="FORGE", help="github:OWNER/NAME. [default: the workflow's repository]")
+@click.option("--event", metavar="NAME", help="GitHub's event. [default: $GITHUB_EVENT_NAME]")
+@click.option("--payload", type=click.Path(path_type=Path), help="Its payload. [default: $GITHUB_EVENT_PATH]")
+@click.option("--only", metavar="NAMES", help="Slots, labels, chips, tags, variants, where the event names none.")
+@click.option("--commit", metavar="SHA", help="What a workflow that was started by hand tests. [default: $GITHUB_SHA]")
+@click.option("--pull-request", type=click.IntRange(1), metavar="N", help="The request that --commit is the head of.")
+@click.option("--word", default=WORD, show_default=True, help="The first word of a command in a comment.")
+@click.option("--label", default=LABEL, show_default=True, help="The label that asks for a run; NAME:WHAT, too.")
+@click.option(
+    "--forks",
+    type=click.Choice(["never", "asked"]),
+    default="never",
+    show_default=True,
+    help="asked: where somebody who may write named the commit.",
+)
+@click.option("--context", metavar="TEMPLATE", help="Name of each status. [default: hardware / {slot}]")
+@click.option("--aggregate", metavar="NAME", help="Name of the status of all slots. [default: hardware]")
+@click.option(
+    "--answer-within",
+    type=Duration(60.0, 30 * 86400.0),
+    default="6h",
+    show_default=True,
+    help="A job that starts later flashes nothing.",
+)
+@click.option("--run-url", metavar="URL", help="Where a status leads to. [default: this job's run]")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the request. [default: none]")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def command(**options: Any) -> int:
+    """Decide whether an event starts a run, and ask for it: freeze the commit, choose slots, post pending statuses.
+
+    The sender's permission is asked of the forge: who may write may ask. The request goes to the lab's jobs as this
+    job's output `request`; `matrix` has one entry for each of them.
+    """
+    gate = _open(options)
+    event = _event(options)
+    answer = gate.answer(event)
+    _give(answer, options)
+    return 0
+
+
+def _open(options: dict[str, Any]) -> Gate:
+    from hut_ci.cli.composition import run_page
+    from hut_ci.cli.forges import forges_of
+    from hut_ci.cli.gate_answer import Gate
+
+    own = os.environ.get("GITHUB_REPOSITORY")
+    named = options["forge"] or (f"github:{own}" if own else None)
+    if named is None:
+        raise UsageError("nothing says which repository this is", todo="give `--forge github:OWNER/NAME`")
+    address = forges_of(named, (), os.environ).builds
+    if address is None or address.kind != "github":
+        raise UsageError(
+            f"the gate reads GitHub's events, not those of {named}",
+            todo="on GitLab the pipeline's rules decide; give the job `hut-ci run --commit $CI_COMMIT_SHA`",
+        )
+    if options["context"] is not None and "{slot}" not in options["context"]:
+        raise UsageError(
+            f"--context {options['context'][:80]!r} is no template", todo="put {slot} into it, like `hardware / {slot}`"
+        )
+    return Gate(address, {**options, "run_url": options["run_url"] or run_page(os.environ)})
+
+
+def _event(options: dict[str, Any]) -> Event | Ignored:
+    from hut_ci.stages.github_event import read
+    from hut_ci.stages.trigger import Ignored
+
+    name = options["event"] or os.environ.get("GITHUB_EVENT_NAME")
+    path = options["payload"] or os.environ.get("GITHUB_EVENT_PATH")
+    if not name:
+        raise UsageError("no event was given", todo="run this in a workflow, or give --event and --payload")
+    event = read(name, _payload(path) if path else {}, options["word"], options["label"])
+    if isinstance(event, Ignored) or event.kind != "manual":
+        return event
+    return replace(
+        event, commit_sha=options["commit"] or os.environ.get("GITHUB_SHA"), pull_request=options["pull_request"]
+    )
+
+
+def _payload(path: str | Path) -> object:
+    try:
+        with Path(path).open("rb") as file:
+            return json.loads(file.read(PAYLOAD_LIMIT))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is no payload of an event", why=str(error)[:200], todo="give the JSON that GitHub sent"
+        ) from error
+
+
+def _give(answer: Answer, options: dict[str, Any]) -> None:
+    from hut_ci.cli.workflow_commands import give_outputs
+    from hut_ci.reports.atomic import replace_file
+    from hut_ci.stages.gate import matrix
+
+    request, document = answer.request, answer.document
+    legs = matrix(request) if request else {"include": []}
+    compact = json.dumps(document, separators=(",", ":")) if document else ""
+    if document and options["out"]:
+        replace_file(options["out"], f"{json.dumps(document, indent=2)}\n".encode())
+    told = {
+        "decision": answer.decision,
+        "reason": answer.reason,
+        "request": compact,
+        "matrix": json.dumps(legs, separators=(",", ":")),
+        "commit-sha": request.commit_sha if request else "",
+        "pull-request": str(request.pull_request or "") if request else "",
+    }
+    give_outputs(told)
+    if options["as_json"]:
+        shown = {**told, "request": document, "matrix": legs}
+        click.echo(json.dumps({name.replace("-", "_"): value for name, value in shown.items()}, indent=2))
+    elif request:
+        for pair in request.pairs:
+            click.echo(f"{request.commit_sha[:12]}  {pair.context}: asked for, answer by {request.not_after}")
+    else:
+        click.echo(f"{answer.decision}: {answer.reason or 'the grammar was explained'}")

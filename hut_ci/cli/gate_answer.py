@@ -1,0 +1,169 @@
+"""What becomes of an event at the gate: asked for, ignored, explained or refused; and what is said of it there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hut_ci.errors import ConfigError, HutCiError, Refused, SlotError, UsageError
+
+if TYPE_CHECKING:
+    from hut_ci.deadline import Deadline
+    from hut_ci.forges.address import Address
+    from hut_ci.forges.github.trigger import GitHubTrigger
+    from hut_ci.model import Request, Slot
+    from hut_ci.stages.project_source import Files
+    from hut_ci.stages.trigger import Event, Ignored
+
+SECONDS = 120.0
+"""For all that is asked of a forge."""
+DISCUSSED = (Refused, UsageError, ConfigError, SlotError)
+"""What whoever asked can do something about, and is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`decision` is `run`, `ignored` or `help`; only a run has a request."""
+
+    decision: str
+    reason: str = ""
+    request: Request | None = None
+    document: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One repository, with what the command line chose."""
+
+    address: Address
+    options: dict[str, Any]
+
+    def answer(self, event: Event | Ignored) -> Answer:
+        """What becomes of `event`; whoever asked is told. Raises what `allow` and `select` raise."""
+        from hut_ci.stages.spoken import help_text
+        from hut_ci.stages.trigger import Ignored
+
+        if isinstance(event, Ignored):
+            return Answer("ignored", event.why)
+        if event.command.help:
+            self._reply(event, help_text(self.options["word"]), "help")
+            return Answer("help")
+        try:
+            return self._ask(event)
+        except Refused as error:
+            if event.kind == "build":  # the head moved while it was built: its own build asks again
+                return Answer("ignored", error.what)
+            self._refuse(event, error)
+            raise
+        except DISCUSSED as error:
+            self._refuse(event, error)
+            raise
+        finally:
+            self._drop_label(event)
+
+    def _ask(self, event: Event) -> Answer:
+        from hut_ci.cli.forges import open_builds, open_sink
+        from hut_ci.stages.gate import announce, request_document
+        from hut_ci.stages.project_source import project_at
+        from hut_ci.stages.request import from_document
+        from hut_ci.stages.selection import select
+        from hut_ci.stages.trigger import allow
+
+        options = self.options
+        ask = allow(event, self._trigger(), options["forks"])
+        files = open_builds(self.address, os.environ, self._deadline(), _say)
+        project = project_at(files, ask.commit_sha, ask.pull_request).project
+        choices = select(self._slots(files), project, ask.names or (options["only"] or "").split())
+        document = request_document(
+            ask,
+            choices,
+            project,
+            builds=str(self.address),
+            publish_to=[str(self.address)],
+            run_url=options["run_url"],
+            answer_within=options["answer_within"],
+            context=options["context"],
+            aggregate=options["aggregate"],
+        )
+        request = from_document(document, "the request")
+        announce(request, open_sink(self.address, os.environ, self._deadline(), _say))
+        if event.comment_id is not None:
+            _try(lambda: self._trigger().accept(str(event.comment_id)))
+        return Answer("run", request=request, document=document)
+
+    def _slots(self, files: Files) -> tuple[Slot, ...]:
+        from hut_ci.stages.public_slots import slots_of
+
+        source = self.options["slots"]
+        if source.lstrip().startswith("{"):
+            return slots_of(source, "--slots")
+        if source.startswith("repo:"):
+            data = files.file(source.removeprefix("repo:"), "HEAD")
+            if data is None:
+                raise UsageError(
+                    f"the default branch has no file {source.removeprefix('repo:')}",
+                    todo="put there what `hut-ci slots list --public --json` prints on the lab host",
+                )
+            return slots_of(data, source)
+        try:
+            return slots_of(Path(source).read_bytes(), source)
+        except OSError as error:
+            raise UsageError(f"{source} cannot be read", why=str(error), todo="give the lab's list of slots") from error
+
+    def _refuse(self, event: Event, error: HutCiError) -> None:
+        """Say the reason, once, where it was asked; what names people or commands in it is broken up."""
+        from hut_ci.reports.escaping import cut, markdown_text
+
+        parts = [f"Not tested: {error.what}"]
+        parts += [f"Why: {error.why}"] if error.why else []
+        parts += [f"What to do: {error.todo}"] if error.todo else []
+        self._reply(event, "\n\n".join(markdown_text(cut(part, 600)) for part in parts), "refused")
+
+    def _reply(self, event: Event, text: str, about: str) -> None:
+        """One comment for each kind of reply on a pull request, however often it is asked for."""
+        from hut_ci.cli.forges import open_conversation
+        from hut_ci.stages.comment import upsert
+
+        if event.sender is None or event.pull_request is None:
+            return
+        number = event.pull_request
+        conversation = open_conversation(self.address, os.environ, self._deadline(), _say)
+        if conversation is not None:
+            talk = conversation
+            _try(lambda: upsert(talk, number, text, failed=True, when="always", about=about))
+
+    def _drop_label(self, event: Event) -> None:
+        if event.label is not None and event.pull_request is not None:
+            number, label = event.pull_request, event.label
+            _try(lambda: self._trigger().drop_label(number, label))
+
+    def _trigger(self) -> GitHubTrigger:
+        from hut_ci.cli.forges import read
+        from hut_ci.forges.github.api import open_api
+        from hut_ci.forges.github.trigger import GitHubTrigger
+
+        return GitHubTrigger(open_api(self.address, read(self.address, os.environ), self._deadline(), _say))
+
+    def _deadline(self) -> Deadline:
+        from hut_ci.deadline import Deadline
+
+        return Deadline(SECONDS)
+
+
+def _try(what: Callable[[], object]) -> None:
+    """A reaction, a label or a reply that fails does not change what was decided."""
+    try:
+        what()
+    except HutCiError as error:
+        _say(f"note: {error.what}")
+
+
+def _say(text: str) -> None:
+    from hut_ci.reports.escaping import ci_log
+
+    click.echo(ci_log(text), err=True)
