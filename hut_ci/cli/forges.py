@@ -15,7 +15,9 @@ from hut_ci.forges.address import Address, parse_address, token_source
 if TYPE_CHECKING:
     from hut_ci.credentials import Token
     from hut_ci.forges.github.builds import GitHubBuilds
+    from hut_ci.forges.github.trigger import GitHubTrigger
     from hut_ci.forges.gitlab.builds import GitLabBuilds
+    from hut_ci.forges.gitlab.trigger import GitLabTrigger
     from hut_ci.stages.comment import Conversation
     from hut_ci.stages.publish import StatusSink
 
@@ -163,3 +165,19 @@ def open_conversation(
     from hut_ci.forges.gitlab.conversation import GitLabConversation
 
     return GitLabConversation(gitlab.open_api(address, token, deadline, on_pause))
+
+
+def open_trigger(
+    address: Address, environ: Mapping[str, str], deadline: Deadline, on_pause: Pause
+) -> GitHubTrigger | GitLabTrigger:
+    """What a remote forge tells of who asked, and for what."""
+    token = read(address, environ)
+    if address.kind == "github":
+        from hut_ci.forges.github.api import open_api
+        from hut_ci.forges.github.trigger import GitHubTrigger
+
+        return GitHubTrigger(open_api(address, token, deadline, on_pause))
+    from hut_ci.forges.gitlab import api as gitlab
+    from hut_ci.forges.gitlab.trigger import GitLabTrigger
+
+    return GitLabTrigger(gitlab.open_api(address, token, deadline, on_pause))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.child_pipeline import child_options, write_child
 from hut_ci.cli.durations import Duration
 from hut_ci.errors import UsageError
 from hut_ci.stages.spoken import LABEL, WORD
@@ -40,7 +41,7 @@ slots.json is what `hut-ci slots list --public --json` prints on the lab host. C
 @click.option(
     "--slots", required=True, metavar="FILE|JSON|repo:PATH", help="The lab's slots; repo: on the default branch."
 )
-@click.option("--forge", metavar="FORGE", help="github:OWNER/NAME. [default: the workflow's repository]")
+@click.option("--forge", metavar="FORGE", help="github:OWNER/NAME, gitlab:…. [default: that of the job]")
 @click.option("--event", metavar="NAME", help="GitHub's event. [default: $GITHUB_EVENT_NAME]")
 @click.option("--payload", type=click.Path(path_type=Path), help="Its payload. [default: $GITHUB_EVENT_PATH]")
 @click.option("--only", metavar="NAMES", help="Slots, labels, chips, tags, variants, where the event names none.")
@@ -55,6 +56,8 @@ slots.json is what `hut-ci slots list --public --json` prints on the lab host. C
     show_default=True,
     help="asked: where somebody who may write named the commit.",
 )
+@click.option("--builds", metavar="FORGE", help="Where builds are found. [default: --forge]")
+@click.option("--publish", multiple=True, metavar="FORGE", help="Where answers go; again for more. [default: --builds]")
 @click.option("--context", metavar="TEMPLATE", help="Name of each status. [default: hardware / {slot}]")
 @click.option("--aggregate", metavar="NAME", help="Name of the status of all slots. [default: hardware]")
 @click.option(
@@ -66,6 +69,7 @@ slots.json is what `hut-ci slots list --public --json` prints on the lab host. C
 )
 @click.option("--run-url", metavar="URL", help="Where a status leads to. [default: this job's run]")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the request. [default: none]")
+@child_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def command(**options: Any) -> int:
     """Decide whether an event starts a run, and ask for it: freeze the commit, choose slots, post pending statuses.
@@ -74,7 +78,7 @@ def command(**options: Any) -> int:
     job's output `request`; `matrix` has one entry for each of them.
     """
     gate = _open(options)
-    event = _event(options)
+    event = _event(gate, options)
     answer = gate.answer(event)
     _give(answer, options)
     return 0
@@ -85,40 +89,47 @@ def _open(options: dict[str, Any]) -> Gate:
     from hut_ci.cli.forges import forges_of
     from hut_ci.cli.gate_answer import Gate
 
-    own = os.environ.get("GITHUB_REPOSITORY")
-    named = options["forge"] or (f"github:{own}" if own else None)
-    if named is None:
-        raise UsageError("nothing says which repository this is", todo="give `--forge github:OWNER/NAME`")
-    address = forges_of(named, (), os.environ).builds
-    if address is None or address.kind != "github":
-        raise UsageError(
-            f"the gate reads GitHub's events, not those of {named}",
-            todo="on GitLab the pipeline's rules decide; give the job `hut-ci run --commit $CI_COMMIT_SHA`",
-        )
+    address = forges_of(options["forge"] or _own_forge(), (), os.environ).builds
+    if address is None or address.kind == "local":
+        raise UsageError(f"{options['forge']} has no events", todo="give `--forge github:OWNER/NAME` or `gitlab:…`")
     if options["context"] is not None and "{slot}" not in options["context"]:
         raise UsageError(
             f"--context {options['context'][:80]!r} is no template", todo="put {slot} into it, like `hardware / {slot}`"
         )
-    return Gate(address, {**options, "run_url": options["run_url"] or run_page(os.environ)})
+    forges = forges_of(options["builds"] or str(address), options["publish"], os.environ)
+    return Gate(address, forges, {**options, "run_url": options["run_url"] or run_page(os.environ)})
 
 
-def _event(options: dict[str, Any]) -> Event | Ignored:
-    from hut_ci.stages.github_event import read
+def _own_forge() -> str:
+    """The repository or project whose job this is."""
+    if project := os.environ.get("CI_PROJECT_PATH"):
+        return f"gitlab:{project}"
+    if repository := os.environ.get("GITHUB_REPOSITORY"):
+        return f"github:{repository}"
+    raise UsageError("nothing says which repository this is", todo="give `--forge github:OWNER/NAME`")
+
+
+def _event(gate: Gate, options: dict[str, Any]) -> Event | Ignored:
     from hut_ci.stages.trigger import Ignored
+
+    event = gate.heard() if gate.address.kind == "gitlab" else _on_github(options)
+    if isinstance(event, Ignored) or event.kind != "manual":
+        return event
+    here = os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA")
+    return replace(event, commit_sha=options["commit"] or here, pull_request=options["pull_request"])
+
+
+def _on_github(options: dict[str, Any]) -> Event | Ignored:
+    from hut_ci.stages.github_event import read
 
     name = options["event"] or os.environ.get("GITHUB_EVENT_NAME")
     path = options["payload"] or os.environ.get("GITHUB_EVENT_PATH")
     if not name:
         raise UsageError("no event was given", todo="run this in a workflow, or give --event and --payload")
-    event = read(name, _payload(path) if path else {}, options["word"], options["label"])
-    if isinstance(event, Ignored) or event.kind != "manual":
-        return event
-    return replace(
-        event, commit_sha=options["commit"] or os.environ.get("GITHUB_SHA"), pull_request=options["pull_request"]
-    )
+    return read(name, payload_of(path) if path else {}, options["word"], options["label"])
 
 
-def _payload(path: str | Path) -> object:
+def payload_of(path: str | Path) -> object:
     try:
         with Path(path).open("rb") as file:
             return json.loads(file.read(PAYLOAD_LIMIT))
@@ -147,6 +158,7 @@ def _give(answer: Answer, options: dict[str, Any]) -> None:
         "pull-request": str(request.pull_request or "") if request else "",
     }
     give_outputs(told)
+    write_child(request, document, options, os.environ)
     if options["as_json"]:
         shown = {**told, "request": document, "matrix": legs}
         click.echo(json.dumps({name.replace("-", "_"): value for name, value in shown.items()}, indent=2))

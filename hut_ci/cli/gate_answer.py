@@ -13,9 +13,11 @@ import click
 from hut_ci.errors import ConfigError, HutCiError, Refused, SlotError, UsageError
 
 if TYPE_CHECKING:
+    from hut_ci.cli.forges import Forges
     from hut_ci.deadline import Deadline
     from hut_ci.forges.address import Address
     from hut_ci.forges.github.trigger import GitHubTrigger
+    from hut_ci.forges.gitlab.trigger import GitLabTrigger
     from hut_ci.model import Request, Slot
     from hut_ci.stages.project_source import Files
     from hut_ci.stages.trigger import Event, Ignored
@@ -38,9 +40,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One repository, with what the command line chose."""
+    """One repository, with what the command line chose; builds and answers may be at another forge (`forges`)."""
 
     address: Address
+    forges: Forges
     options: dict[str, Any]
 
     def answer(self, event: Event | Ignored) -> Answer:
@@ -66,8 +69,22 @@ class Gate:
         finally:
             self._drop_label(event)
 
+    def heard(self) -> Event | Ignored:
+        """What started a pipeline on GitLab: a note is read again where a trigger's payload says that there is one."""
+        from hut_ci.cli.gate import payload_of
+        from hut_ci.forges.gitlab.trigger import GitLabTrigger
+        from hut_ci.stages.gitlab_event import Hint, asked_in, read
+
+        hint_file = os.environ.get("TRIGGER_PAYLOAD")
+        event = read(os.environ, payload_of(hint_file) if hint_file else None)
+        if not isinstance(event, Hint):
+            return event
+        trigger = self._trigger()
+        assert isinstance(trigger, GitLabTrigger)
+        return asked_in(trigger.note(event), event, self.options["word"])
+
     def _ask(self, event: Event) -> Answer:
-        from hut_ci.cli.forges import open_builds, open_sink
+        from hut_ci.cli.forges import is_own_job, open_builds, open_sink
         from hut_ci.stages.gate import announce, request_document
         from hut_ci.stages.project_source import project_at
         from hut_ci.stages.request import from_document
@@ -76,22 +93,25 @@ class Gate:
 
         options = self.options
         ask = allow(event, self._trigger(), options["forks"])
-        files = open_builds(self.address, os.environ, self._deadline(), _say)
+        builds, sinks = self.forges.builds or self.address, self.forges.publish or (self.address,)
+        files = open_builds(builds, os.environ, self._deadline(), _say)
         project = project_at(files, ask.commit_sha, ask.pull_request).project
         choices = select(self._slots(files), project, ask.names or (options["only"] or "").split())
         document = request_document(
             ask,
             choices,
             project,
-            builds=str(self.address),
-            publish_to=[str(self.address)],
+            builds=str(builds),
+            publish_to=[str(sink) for sink in sinks],
             run_url=options["run_url"],
             answer_within=options["answer_within"],
             context=options["context"],
             aggregate=options["aggregate"],
         )
         request = from_document(document, "the request")
-        announce(request, open_sink(self.address, os.environ, self._deadline(), _say))
+        for sink in sinks:
+            if not is_own_job(sink, request.commit_sha, os.environ):
+                announce(request, open_sink(sink, os.environ, self._deadline(), _say))
         if event.comment_id is not None:
             _try(lambda: self._trigger().accept(str(event.comment_id)))
         return Answer("run", request=request, document=document)
@@ -142,12 +162,10 @@ class Gate:
             number, label = event.pull_request, event.label
             _try(lambda: self._trigger().drop_label(number, label))
 
-    def _trigger(self) -> GitHubTrigger:
-        from hut_ci.cli.forges import read
-        from hut_ci.forges.github.api import open_api
-        from hut_ci.forges.github.trigger import GitHubTrigger
+    def _trigger(self) -> GitHubTrigger | GitLabTrigger:
+        from hut_ci.cli.forges import open_trigger
 
-        return GitHubTrigger(open_api(self.address, read(self.address, os.environ), self._deadline(), _say))
+        return open_trigger(self.address, os.environ, self._deadline(), _say)
 
     def _deadline(self) -> Deadline:
         from hut_ci.deadline import Deadline
