@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hut_ci.forges.github.trigger import GitHubTrigger
     from hut_ci.forges.gitlab.trigger import GitLabTrigger
     from hut_ci.model import Request, Slot
-    from hut_ci.stages.project_source import Files
     from hut_ci.stages.trigger import Event, Ignored
 
 SECONDS = 120.0
@@ -96,7 +95,7 @@ class Gate:
         builds, sinks = self.forges.builds or self.address, self.forges.publish or (self.address,)
         files = open_builds(builds, os.environ, self._deadline(), _say)
         project = project_at(files, ask.commit_sha, ask.pull_request).project
-        choices = select(self._slots(files), project, ask.names or (options["only"] or "").split())
+        choices = select(self._slots(), project, ask.names or (options["only"] or "").split())
         document = request_document(
             ask,
             choices,
@@ -116,13 +115,16 @@ class Gate:
             _try(lambda: self._trigger().accept(str(event.comment_id)))
         return Answer("run", request=request, document=document)
 
-    def _slots(self, files: Files) -> tuple[Slot, ...]:
+    def _slots(self) -> tuple[Slot, ...]:
+        """The lab's list; `repo:` means the repository whose job this is, also where builds are elsewhere."""
+        from hut_ci.cli.forges import open_builds
         from hut_ci.stages.public_slots import slots_of
 
         source = self.options["slots"]
         if source.lstrip().startswith("{"):
             return slots_of(source, "--slots")
         if source.startswith("repo:"):
+            files = open_builds(self.address, os.environ, self._deadline(), _say)
             data = files.file(source.removeprefix("repo:"), "HEAD")
             if data is None:
                 raise UsageError(

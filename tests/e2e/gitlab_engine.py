@@ -2,6 +2,7 @@
 
 It runs jobs as shell scripts, obeys `include: component`, inputs, needs, rules, artifacts and dynamic child pipelines.
 It ignores tags, resource groups, time limits, environments and the patterns of inputs: those are asserted on the YAML.
+A child pipeline that fails does not fail its parent here, `strategy: depend` or not.
 """
 
 from __future__ import annotations
@@ -107,6 +108,9 @@ class Pipelines:
     def start(self, *words: str, source: str = "push") -> subprocess.Popen[str]:
         """The engine as a process in a group of its own."""
         given = {"CI_PIPELINE_SOURCE": source, "GITLAB_CI": "true", "CI_PROJECT_PATH": self.project, **self.variables}
+        kept = {name: {"type": "variable", "values": {"*": value}} for name, value in self.variables.items()}
+        # For child pipelines, which the engine gives nothing of its command line.
+        (self.folder / ".gitlab-ci-local-variables.yml").write_text(yaml.safe_dump(kept))
         argv = ["node", str(engine()), "--force-shell-executor", "--no-color", "--quiet=false"]
         for name, value in given.items():
             argv += ["--variable", f"{name}={value}"]

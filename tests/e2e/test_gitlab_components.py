@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,20 @@ import yaml
 from conftest import Firmware, LabOf
 from fakes.github import FakeGitHub
 from fakes.gitlab import FakeGitLab
-from gitlab_engine import Pipelines
+from fakes.gitlab_state import Project
+from gitlab_engine import Pipelines, Ran
 from live_run import check_free_at_once, check_nobody_writes, programs_with
-from upstream import GITHUB, GITHUB_TOKEN, GITLAB, GITLAB_TOKEN, SHA, github_with_decoys, gitlab_with_decoys, zipped
+from upstream import (
+    GITHUB,
+    GITHUB_TOKEN,
+    GITLAB,
+    GITLAB_TOKEN,
+    PARENT,
+    SHA,
+    github_with_decoys,
+    gitlab_with_decoys,
+    zipped,
+)
 
 from hut_ci.cli.forges import open_sink
 from hut_ci.deadline import Deadline
@@ -28,6 +41,8 @@ from hut_ci.virtual.lab import VirtualLab
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
+ROOT = Path(__file__).parents[2]
+OWN = "$CI_SERVER_FQDN/$CI_PROJECT_PATH"
 STATUS = "hardware / hut-01"
 CARRIER = Carrier(image="", install="", environment="hardware", limit=60)
 HOSTILE = "$(touch pwned)`touch pwned`\"; touch pwned; '; touch pwned; '\ntouch pwned\n$GITLAB_TOKEN"
@@ -162,6 +177,88 @@ def test_a_labs_gitlab_answers_at_github(
     assert gitlab.calls == []
 
 
+# --- from the gate to the answer -----------------------------------------------------------------------------------
+
+
+def gated(pipelines: Pipelines, gitlab: FakeGitLab, content: bytes) -> Project:
+    """A project whose default branch has the list of slots, and a merge request for SHA; it includes `hil`."""
+    project = gitlab_with_decoys(gitlab, content)
+    project.commits[PARENT].files["slots.json"] = (ROOT / "examples" / "gitlab-minimal" / "slots.json").read_bytes()
+    project.add_merge_request(12, sha=SHA)
+    project.add_member("ada", 30)
+    project.add_member("rep", 20)
+    pipelines.variables |= {"CI_COMMIT_SHA": PARENT, "CI_DEFAULT_BRANCH": "main"}
+    pipelines.uses("hil", install="", limit=60)
+    return project
+
+
+def note(pipelines: Pipelines, project: Project, login: str, body: str = "/hil hut-01") -> Ran:
+    """Somebody writes a note, and a webhook calls the trigger."""
+    written = project.merge_requests[12].add_note(body, author=login, created=datetime.now(UTC) + timedelta(hours=1))
+    hint = pipelines.folder.parent / "payload.json"
+    attributes = {"id": written.id, "note": "/hil"}
+    hint.write_text(json.dumps({"object_kind": "note", "merge_request": {"iid": 12}, "object_attributes": attributes}))
+    pipelines.variables["TRIGGER_PAYLOAD"] = str(hint)
+    return pipelines.run(source="trigger")
+
+
+def test_a_note_is_answered_on_the_merge_requests_head(
+    gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    lab = lab_of()
+    project = gated(pipelines, gitlab, zipped(firmware("ready")))
+    speak_to(pipelines, lab, gitlab=gitlab)
+    ran = note(pipelines, project, "ada")
+    assert ran.code == 0, ran
+    assert of_gitlab(gitlab) == of_gitlab(gitlab, "hardware") == ["pending", "success"], ran
+    assert project.statuses(PARENT) == []
+
+
+def test_a_note_without_the_right_starts_nothing(
+    gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    lab = lab_of()
+    project = gated(pipelines, gitlab, zipped(firmware("ready")))
+    speak_to(pipelines, lab, gitlab=gitlab)
+    ran = note(pipelines, project, "rep")
+    assert ran.code != 0, ran
+    assert of_gitlab(gitlab) == []
+    assert [entry.author.username for entry in project.merge_requests[12].notes] == ["rep", "project_7_bot"]
+    assert set(lab.boards["hut-01"].flash) == {0xFF}
+
+
+def test_what_asks_for_nothing_is_green_and_silent(gitlab: FakeGitLab, pipelines: Pipelines) -> None:
+    project = gated(pipelines, gitlab, b"")
+    speak_to(pipelines, gitlab=gitlab)
+    ran = note(pipelines, project, "ada", "looks good")
+    assert ran.code == 0, ran
+    assert "nothing to test" in ran.output, ran
+    assert of_gitlab(gitlab) == []
+    assert len(project.merge_requests[12].notes) == 1
+
+
+def test_the_example_tests_a_commit_of_github_and_answers_there(
+    github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, tmp_path: Path
+) -> None:
+    repo = github_with_decoys(github, zipped(firmware(Panic("LoadProhibited"))))
+    gitlab.add_token(GITLAB_TOKEN, username="project_8_bot", kind="project", scopes=["read_api"], access_level=20)
+    lab_project = gitlab.project("lab/results", id=8)
+    slots = (ROOT / "examples" / "gitlab-lab-tests-github" / "slots.json").read_bytes()
+    lab_project.add_commit(PARENT, files={"slots.json": slots})
+    lab_project.set_branch("main", PARENT)
+    pipelines = Pipelines(tmp_path / "project", "lab/results")
+    speak_to(pipelines, lab_of(), github=github, gitlab=gitlab)
+    text = (ROOT / "examples" / "gitlab-lab-tests-github" / ".gitlab-ci.yml").read_text("utf-8")
+    config = yaml.safe_load(text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA"))
+    for entry in config["include"]:
+        entry["inputs"]["install"] = ""
+    pipelines.commit({".gitlab-ci.yml": yaml.safe_dump(config)})
+    pipelines.variables["HUT_CI_GATE_COMMIT"] = SHA
+    ran = pipelines.run(source="web")
+    assert [of_github(github, name)[-1:] for name in (STATUS, "hardware")] == [["failure"], ["failure"]], ran
+    assert {sha for sha, _, _ in repo.all_statuses()} == {SHA}
+
+
 # --- the other components ------------------------------------------------------------------------------------------
 
 
@@ -225,7 +322,7 @@ NAMES = {"stage", "job-prefix", "job", "build-job", "image", "environment", "exp
 @pytest.mark.parametrize(("component", "installing"), [*((name, False) for name in NEEDED), ("sweep", True)])
 def test_security_11_hostile_inputs_execute_nothing(component: str, installing: bool, pipelines: Pipelines) -> None:
     """The engine does not know patterns, so that the text reaches the job; each job fails over it, and that is all."""
-    header, _ = yaml.safe_load_all((Path(__file__).parents[2] / "templates" / f"{component}.yml").read_text())
+    header, _ = yaml.safe_load_all((ROOT / "templates" / f"{component}.yml").read_text())
     specs = header["spec"]["inputs"]
     free = [name for name, spec in specs.items() if spec.get("type", "string") == "string" and name not in NAMES]
     given: dict[str, object] = {**NEEDED[component], **dict.fromkeys(free, HOSTILE)}
@@ -235,7 +332,7 @@ def test_security_11_hostile_inputs_execute_nothing(component: str, installing: 
     config = yaml.safe_load((pipelines.folder / ".gitlab-ci.yml").read_text())
     compile_job = {"stage": "build", "script": ["true"]}
     (pipelines.folder / ".gitlab-ci.yml").write_text(yaml.safe_dump({**config, "compile": compile_job}))
-    ran = pipelines.run(source="schedule")
+    ran = pipelines.run(source="schedule" if component == "sweep" else "web")
     assert ran.code != 0, ran
     assert ("ERROR: " in ran.output) is installing, ran
     assert not list(pipelines.folder.rglob("pwned")), ran
@@ -252,9 +349,6 @@ def test_security_11_the_text_would_execute_in_a_script(pipelines: Pipelines) ->
 
 
 # --- what the engine makes of the files ----------------------------------------------------------------------------
-
-ROOT = Path(__file__).parents[2]
-OWN = "$CI_SERVER_FQDN/$CI_PROJECT_PATH"
 
 
 @pytest.mark.parametrize("folder", [".", "examples/gitlab-minimal", "examples/gitlab-lab-tests-github"])

@@ -202,7 +202,8 @@ class Project:
         return self.commits.get(sha) or self.add_commit(sha)
 
     def commit(self, revision: str) -> Commit | None:
-        """By branch, tag, or SHA; as in life, a shortened SHA or one in capitals is found too."""
+        """By branch, tag, SHA or `HEAD`; as in life, a shortened SHA or one in capitals is found too."""
+        revision = self.default_branch if revision == "HEAD" else revision
         named = self.branches.get(revision) or self.tags.get(revision)
         if named:
             return self._known(named)
