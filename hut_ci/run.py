@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,6 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import Cancelled, HutCiError, SlotError, UsageError
 from hut_ci.model import (
     Artifact,
-    ArtifactSelector,
     Claim,
     Evidence,
     FlashPlan,
@@ -32,7 +31,7 @@ from hut_ci.model import (
 from hut_ci.record import Event, Record, evidence_of
 from hut_ci.stages import artifact as artifact_stage
 from hut_ci.stages import slot as slot_stage
-from hut_ci.stages.build_choice import Wanted
+from hut_ci.stages.build_choice import Wanted, selector_of, wanted_of
 from hut_ci.stages.project_source import Found
 from hut_ci.stages.recover import next_step
 from hut_ci.stages.report import partial
@@ -226,23 +225,22 @@ def _bench(order: Order, tools: Tools, record: Record, slots: tuple[Slot, ...], 
 def _firmware(
     order: Order, tools: Tools, found: Found, variant: Variant, record: Record, deadline: Deadline
 ) -> tuple[Artifact, FlashPlan]:
-    selector, names = variant.artifact or found.project.artifact, [other.name for other in found.project.variants]
     if order.build is not None:
         artifact = artifact_stage.local_build(order.build, order.commit_sha)
     else:
-        artifact = _from_forge(order, tools, selector, variant, names, record, deadline)
+        artifact = _from_forge(order, tools, found.project, variant, record, deadline)
         artifact_stage.refuse_own_judge(artifact, read_from_commit=found.of_commit)
     chip, settings = variant.needs.chip, found.project.flash
-    plan = firmware.load(artifact.path, order.work / "firmware", settings, chip=chip, inside=selector.path)
+    inside = selector_of(found.project, variant).path
+    plan = firmware.load(artifact.path, order.work / "firmware", settings, chip=chip, inside=inside)
     return artifact_stage.of_plan(artifact, plan), plan
 
 
 def _from_forge(
     order: Order,
     tools: Tools,
-    selector: ArtifactSelector,
+    project: Project,
     variant: Variant,
-    names: Sequence[str],
     record: Record,
     deadline: Deadline,
 ) -> Artifact:
@@ -251,14 +249,7 @@ def _from_forge(
             "neither a build was given, nor a commit and the forge to fetch one from",
             todo="`hut-ci run build/`, or `hut-ci run --commit $(git rev-parse HEAD) --forge github:OWNER/NAME`",
         )
-    wanted = Wanted(
-        order.commit_sha,
-        selector,
-        variant.name,
-        allow_fork=order.allow_fork,
-        run_id=order.run_id,
-        others=tuple(other for other in names if other != variant.name),
-    )
+    wanted = wanted_of(project, variant, order.commit_sha, allow_fork=order.allow_fork, run_id=order.run_id)
     return tools.find(wanted, order.work, deadline, record.say)
 
 

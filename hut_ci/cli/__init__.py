@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("demo", "Watch the whole path on four virtual boards, in under a minute."),
     "slots": ("slots", "Add, list, hold and check the boards of this lab."),
     "monitor": ("monitor", "Hold a slot and watch its console."),
+    "resolve": ("resolve", "Find, prove and fetch the artifact of exactly one commit; needs no lab."),
     "firmware": ("firmware", "Look at a build: what would be written where."),
     "learn": ("learn", "Boot a build three times and propose what to expect of it."),
     "power": ("power", "Switch or test a slot's power (claims the slot first)."),

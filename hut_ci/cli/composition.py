@@ -157,18 +157,24 @@ def _sweep(runs: Path) -> None:
 
 def prepare(out: Path) -> None:
     """Make `out` an empty place for a report; raises UsageError before a board is touched where it cannot be one."""
+    from hut_ci.stages import report
+
+    usable(out, "report", report.clear)
+
+
+def usable(out: Path, content: str, clear: Callable[[Path], None] = lambda _out: None) -> None:
+    """Make `out` a folder that `content` can be written to, emptied by `clear`; raises UsageError otherwise."""
     from hut_ci.errors import UsageError
     from hut_ci.reports.atomic import make_folder
-    from hut_ci.stages import report
 
     try:
         make_folder(out)
-        report.clear(out)
+        clear(out)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
         raise UsageError(
-            f"no report can be written to {out}",
+            f"no {content} can be written to {out}",
             why=f"{error.strerror}: {error.filename or out}",
             todo="give `--out` a folder that this user may write",
         ) from error

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 
 from hut_ci.errors import ArtifactError, BuildRunning
-from hut_ci.model import ArtifactSelector, BuildJob, BuildProduct, BuildRun, BuildState
+from hut_ci.model import ArtifactSelector, BuildJob, BuildProduct, BuildRun, BuildState, Project, Variant
 from hut_ci.reports.escaping import cut, plain
 
 EVENTS = (
@@ -48,6 +48,19 @@ class Wanted:
     @property
     def short(self) -> str:
         return self.commit_sha[:12]
+
+
+def selector_of(project: Project, variant: Variant) -> ArtifactSelector:
+    """The variant's own selector, else the project's."""
+    return variant.artifact or project.artifact
+
+
+def wanted_of(
+    project: Project, variant: Variant, commit_sha: str, *, allow_fork: bool = False, run_id: str | None = None
+) -> Wanted:
+    """What hut.yml says of the artifact of `variant`, for one commit."""
+    others = tuple(other.name for other in project.variants if other.name != variant.name)
+    return Wanted(commit_sha, selector_of(project, variant), variant.name, allow_fork, run_id, others)
 
 
 # --- the run ---------------------------------------------------------------------------------------------
