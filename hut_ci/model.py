@@ -91,6 +91,16 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedJob:
+    """Jobs that may begin on this host's runners: `refs` are full refs of the workflow file, `*` within one part."""
+
+    repository: str
+    workflow: str
+    refs: tuple[str, ...]
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     name: str
     lock_dir: Path
@@ -102,6 +112,7 @@ class Lab:
     log_limit: int = 8 << 20
     cache_limit: int = 2 << 30
     max_run_seconds: float = 1800.0
+    allowed_jobs: tuple[AllowedJob, ...] = ()
 
     def slot(self, slot_id: str) -> Slot | None:
         return next((slot for slot in self.slots if slot.id == slot_id), None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hut_ci.config.lab_rules import PROBLEMS_OF_A_LAB, unstable_serials
 from hut_ci.contracts import Problem
-from hut_ci.model import Facts, HomeAssistant, Lab, PowerSettings, Slot
+from hut_ci.model import AllowedJob, Facts, HomeAssistant, Lab, PowerSettings, Slot
 from hut_ci.units import parse_revision, parse_size
 from hut_ci.yaml_lines import Document
 
@@ -31,6 +31,7 @@ def build(document: Document, default_state_dir: Path) -> Lab:
         log_limit=parse_size(data.get("log_limit", _default("log_limit"))),
         cache_limit=parse_size(data.get("cache_limit", _default("cache_limit"))),
         max_run_seconds=float(data.get("max_run", _default("max_run_seconds"))),
+        allowed_jobs=tuple(_allowed_job(entry) for entry in data.get("runner", {}).get("allow", ())),
     )
 
 
@@ -51,6 +52,10 @@ def _slot(slot_id: str, values: Values, folder: Path) -> Slot:
         golden=_file(values["golden"], folder) if "golden" in values else None,
         quarantined=values.get("quarantined"),
     )
+
+
+def _allowed_job(values: Values) -> AllowedJob:
+    return AllowedJob(values["repository"], values["workflow"], tuple(values["refs"]), tuple(values["events"]))
 
 
 def _facts(values: Values) -> Facts:

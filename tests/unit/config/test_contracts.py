@@ -59,7 +59,11 @@ def mirror(kind: Any, properties: dict[str, Any], renamed: dict[str, str], extra
 
 def test_lab_mirrors_the_model() -> None:
     defs = LAB["$defs"]
-    mirror(model.Lab, LAB["properties"], {"name": "lab", "path": "", "max_run_seconds": "max_run"})
+    mirror(
+        model.Lab,
+        LAB["properties"],
+        {"name": "lab", "path": "", "max_run_seconds": "max_run", "allowed_jobs": "runner"},
+    )
     mirror(model.HomeAssistant, LAB["properties"]["home_assistant"]["properties"], {})
     mirror(model.Slot, defs["slot"]["properties"], {"id": ""}, {"allow_unstable_serial"})
     mirror(model.Facts, defs["facts"]["properties"], {})
