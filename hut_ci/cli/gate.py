@@ -77,10 +77,11 @@ def command(**options: Any) -> int:
     The sender's permission is asked of the forge: who may write may ask. The request goes to the lab's jobs as this
     job's output `request`; `matrix` has one entry for each of them.
     """
+    from hut_ci.cancellation import cancellation
+
     gate = _open(options)
-    event = _event(gate, options)
-    answer = gate.answer(event)
-    _give(answer, options)
+    with cancellation():
+        gate.answer(_event(gate, options), lambda answer: _give(answer, options))
     return 0
 
 
@@ -141,14 +142,12 @@ def payload_of(path: str | Path) -> object:
 
 def _give(answer: Answer, options: dict[str, Any]) -> None:
     from hut_ci.cli.workflow_commands import give_outputs
-    from hut_ci.reports.atomic import replace_file
     from hut_ci.stages.gate import matrix
 
     request, document = answer.request, answer.document
     legs = matrix(request) if request else {"include": []}
     compact = json.dumps(document, separators=(",", ":")) if document else ""
-    if document and options["out"]:
-        replace_file(options["out"], f"{json.dumps(document, indent=2)}\n".encode())
+    _write_files(answer, options)
     told = {
         "decision": answer.decision,
         "reason": answer.reason,
@@ -158,7 +157,6 @@ def _give(answer: Answer, options: dict[str, Any]) -> None:
         "pull-request": str(request.pull_request or "") if request else "",
     }
     give_outputs(told)
-    write_child(request, document, options, os.environ)
     if options["as_json"]:
         shown = {**told, "request": document, "matrix": legs}
         click.echo(json.dumps({name.replace("-", "_"): value for name, value in shown.items()}, indent=2))
@@ -167,3 +165,19 @@ def _give(answer: Answer, options: dict[str, Any]) -> None:
             click.echo(f"{request.commit_sha[:12]}  {pair.context}: asked for, answer by {request.not_after}")
     else:
         click.echo(f"{answer.decision}: {answer.reason or 'the grammar was explained'}")
+
+
+def _write_files(answer: Answer, options: dict[str, Any]) -> None:
+    """The request and the child pipeline, where files were named for them. Raises UsageError where one cannot be."""
+    from hut_ci.reports.atomic import replace_file
+
+    try:
+        if answer.document and options["out"]:
+            replace_file(options["out"], f"{json.dumps(answer.document, indent=2)}\n".encode())
+        write_child(answer.request, answer.document, options, os.environ)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be written",
+            why=str(error.strerror),
+            todo="name a file in a folder that is there",
+        ) from error

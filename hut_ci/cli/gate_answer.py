@@ -37,6 +37,10 @@ class Answer:
     document: dict[str, Any] | None = None
 
 
+Give = Callable[[Answer], None]
+"""Hands an answer on to the jobs behind the gate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One repository, with what the command line chose; builds and answers may be at another forge (`forges`)."""
@@ -45,21 +49,24 @@ class Gate:
     forges: Forges
     options: dict[str, Any]
 
-    def answer(self, event: Event | Ignored) -> Answer:
-        """What becomes of `event`; whoever asked is told. Raises what `allow` and `select` raise."""
+    def answer(self, event: Event | Ignored, give: Give) -> None:
+        """What becomes of `event` is given to `give`, and whoever asked is told.
+
+        Where `give` raises, what was asked for is taken back. Raises what `allow` and `select` raise.
+        """
         from hut_ci.stages.spoken import help_text
         from hut_ci.stages.trigger import Ignored
 
         if isinstance(event, Ignored):
-            return Answer("ignored", event.why)
+            return give(Answer("ignored", event.why))
         if event.command.help:
             self._reply(event, help_text(self.options["word"]), "help")
-            return Answer("help")
+            return give(Answer("help"))
         try:
-            return self._ask(event)
+            self._ask(event, give)
         except Refused as error:
             if event.kind == "build":  # the head moved while it was built: its own build asks again
-                return Answer("ignored", error.what)
+                return give(Answer("ignored", error.what))
             self._refuse(event, error)
             raise
         except DISCUSSED as error:
@@ -82,9 +89,9 @@ class Gate:
         assert isinstance(trigger, GitLabTrigger)
         return asked_in(trigger.note(event), event, self.options["word"])
 
-    def _ask(self, event: Event) -> Answer:
+    def _ask(self, event: Event, give: Give) -> None:
         from hut_ci.cli.forges import is_own_job, open_builds, open_sink
-        from hut_ci.stages.gate import announce, request_document
+        from hut_ci.stages.gate import announced, request_document
         from hut_ci.stages.project_source import project_at
         from hut_ci.stages.request import from_document
         from hut_ci.stages.selection import select
@@ -108,12 +115,12 @@ class Gate:
             aggregate=options["aggregate"],
         )
         request = from_document(document, "the request")
-        for sink in sinks:
-            if not is_own_job(sink, request.commit_sha, os.environ):
-                announce(request, open_sink(sink, os.environ, self._deadline(), _say))
+        answer = Answer("run", request=request, document=document)
+        others = [sink for sink in sinks if not is_own_job(sink, request.commit_sha, os.environ)]
+        with announced(request, [open_sink(sink, os.environ, self._deadline(), _say) for sink in others]):
+            give(answer)
         if event.comment_id is not None:
             _try(lambda: self._trigger().accept(str(event.comment_id)))
-        return Answer("run", request=request, document=document)
 
     def _slots(self) -> tuple[Slot, ...]:
         """The lab's list; `repo:` means the repository whose job this is, also where builds are elsewhere."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,31 +56,42 @@ def matrix(request: Request) -> dict[str, Any]:
     return {"include": [_leg(pair) for pair in request.pairs]}
 
 
-def announce(request: Request, sink: StatusSink) -> None:
-    """Post `pending` for every pair, and for all together; where one fails, none is left pending.
+@contextmanager
+def announced(request: Request, sinks: Sequence[StatusSink]) -> Iterator[None]:
+    """Post `pending` for every pair, and for all together, before the block, which hands the request on.
 
-    Raises PublishError.
+    Whatever ends the posting or the block before its end, none is left pending. Raises PublishError.
     """
     contexts = [*(pair.context for pair in request.pairs), *([request.aggregate] if request.aggregate else [])]
-    posted: list[str] = []
+    posted: list[tuple[StatusSink, str]] = []
     try:
-        for context in contexts:
-            posted.append(context)
-            publish.announce(
-                sink,
-                request.commit_sha,
-                "",
-                WAITING,
-                context=context,
-                target_url=request.run_url,
-                not_after=request.not_after,
-            )
-    except PublishError:
-        state = states.of_verdict({"name": "error"}).of(sink.vocabulary)
-        for context in posted:
-            with suppress(PublishError):
-                sink.set_status(request.commit_sha, context, state, "lab error: the gate failed", request.run_url)
+        for sink in sinks:
+            for context in contexts:
+                posted.append((sink, context))
+                _announce(request, sink, context)
+        yield
+    except BaseException:
+        for sink, context in posted:
+            _withdraw(request, sink, context)
         raise
+
+
+def _announce(request: Request, sink: StatusSink, context: str) -> None:
+    publish.announce(
+        sink,
+        request.commit_sha,
+        "",
+        WAITING,
+        context=context,
+        target_url=request.run_url,
+        not_after=request.not_after,
+    )
+
+
+def _withdraw(request: Request, sink: StatusSink, context: str) -> None:
+    state = states.of_verdict({"name": "error"}).of(sink.vocabulary)
+    with suppress(PublishError):
+        sink.set_status(request.commit_sha, context, state, "lab error: the gate failed", request.run_url)
 
 
 def _pair(choice: Choice, choices: Sequence[Choice], context: str | None, *, named: bool) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import pytest
 from console_script import HutCi
 from fakes.github import FakeGitHub
 from test_gate import BASE, HEAD, HOSTILE, NEWER, Job
+from upstream import NAME
+
+PUSH = {"deleted": False, "after": HEAD}
 
 
 @pytest.fixture
@@ -87,3 +90,23 @@ def test_a_later_push_does_not_use_a_label_again(job: Job) -> None:
     answer, outputs = job.happens("pull_request_target", payload)
     assert (answer.code, outputs["decision"]) == (0, "ignored"), answer
     assert job.states(NEWER) == {}
+
+
+@pytest.mark.parametrize("option", ["--out", "--child-pipeline"])
+def test_a_request_that_cannot_be_handed_on_leaves_nothing_pending(job: Job, option: str) -> None:
+    """security 22: nobody would ever answer it."""
+    answer, outputs = job.happens("push", PUSH, option, "no/such/folder/file")
+    assert answer.code == 2, answer
+    assert "no/such/folder" in answer.stderr
+    assert set(job.states().values()) == {"error"}
+    answer, outputs = job.happens("push", PUSH, option, "file")
+    assert (answer.code, outputs["decision"]) == (0, "run"), answer
+    assert set(job.states().values()) == {"pending"}
+
+
+def test_a_second_forge_that_takes_no_status_leaves_nothing_pending_at_the_first(job: Job) -> None:
+    """security 22, for answers that go to two places."""
+    job.github.repository("ada/mirror", id=1002)
+    answer, outputs = job.happens("push", PUSH, "--publish", f"github:{NAME}", "--publish", "github:ada/mirror")
+    assert (answer.code, outputs) == (8, {}), answer
+    assert set(job.states().values()) == {"error"}

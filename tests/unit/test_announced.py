@@ -1,0 +1,68 @@
+"""security 22: what the gate posted as pending is an error where the request does not get any further."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+
+import pytest
+
+from hut_ci.errors import Cancelled, HutCiError, PublishError, UsageError
+from hut_ci.stages.gate import announced
+from hut_ci.stages.request import from_document
+
+REQUEST = from_document(
+    {
+        "schema_version": "hut.request.v1",
+        "repository": "ada/firmware",
+        "builds": "github:ada/firmware",
+        "publish": ["github:ada/firmware"],
+        "commit_sha": "5e" * 20,
+        "not_after": "2099-01-01T00:00:00Z",
+        "pairs": [{"slot": "hut-01"}, {"slot": "hut-02"}],
+    },
+    "the request",
+)
+
+
+@dataclass
+class Statuses:
+    """A forge's statuses of one commit; `room` is how many it takes before it fails with `failure`."""
+
+    room: int = 100
+    failure: HutCiError = field(default_factory=lambda: PublishError("no room"))
+    vocabulary: str = "github"
+    description_limit: int = 140
+    stands: dict[str, str] = field(default_factory=dict)
+
+    def set_status(self, sha: str, context: str, state: str, description: str, target_url: str | None) -> None:
+        assert (sha, target_url) == (REQUEST.commit_sha, REQUEST.run_url)
+        assert len(description) <= self.description_limit
+        self.room -= 1
+        if self.room == -1:
+            raise self.failure
+        self.stands[context] = state
+
+
+def test_what_is_handed_on_stays_pending() -> None:
+    forge = Statuses()
+    with announced(REQUEST, [forge]):
+        assert set(forge.stands.values()) == {"pending"}
+    assert {"hardware / hut-01", "hardware / hut-02"} <= set(forge.stands)
+    assert set(forge.stands.values()) == {"pending"}
+
+
+@pytest.mark.parametrize("error", [Cancelled(signal.SIGTERM), UsageError("no such folder"), OSError(28, "full")])
+def test_what_is_not_handed_on_is_an_error(error: Exception) -> None:
+    forges = [Statuses(), Statuses()]
+    with pytest.raises(type(error)), announced(REQUEST, forges):
+        raise error
+    assert [set(forge.stands.values()) for forge in forges] == [{"error"}, {"error"}]
+
+
+@pytest.mark.parametrize("failure", [PublishError("no room"), Cancelled(signal.SIGINT)])
+def test_where_the_second_status_fails_the_first_is_an_error(failure: HutCiError) -> None:
+    forges = [Statuses(), Statuses(room=1, failure=failure)]
+    with pytest.raises(type(failure)), announced(REQUEST, forges):
+        pytest.fail("it was handed on")
+    assert all(set(forge.stands.values()) == {"error"} for forge in forges)
