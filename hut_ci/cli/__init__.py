@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hut_ci import __version__
+from hut_ci.cli.lanes import keep_to_lane, lane
 
 # command → (module under hut_ci.cli, its line in `hut-ci --help`)
 COMMANDS = {
@@ -41,6 +42,7 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"hut_ci.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         give_variables(command, f"HUT_CI_{cmd_name}")
+        keep_to_lane(command, cmd_name)
         return command
 
     def resolve_command(
@@ -85,6 +87,7 @@ def hut_ci() -> None:
     5 flash failed, 6 board silent or gone, 7 power failed, 8 report not published, 9 refused,
     70 a bug in hut-ci, 129/130/143 cancelled.
     """
+    lane()
     try:
         Path.cwd()
     except FileNotFoundError as error:
