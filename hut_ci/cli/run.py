@@ -116,12 +116,38 @@ def run_one(slot: str | None, options: dict[str, Any]) -> int:
         composition.tools(order, out, options, on_event) as (tools, delivery),
     ):
         report = run(order, tools)
+    _give_outputs(out)
     if options["as_json"]:
         click.echo((out / "report.json").read_text("utf-8"))
     else:
         _print_answer(report, out, learnt=order.hut is not None or report.project_digest is not None)
     delivery.refuse_silence()
     return report.verdict.exit_code
+
+
+def _give_outputs(out: Path) -> None:
+    """For later steps of a job on GitHub, from the written report."""
+    import json
+
+    from hut_ci.cli.workflow_commands import give_outputs
+    from hut_ci.reports.status_text import full_status
+
+    document = json.loads((out / "report.json").read_text("utf-8"))
+    hardware = document["hardware"]
+    artifact = hardware["artifact"] or {}
+    values = {
+        "verdict": hardware["verdict"]["name"],
+        "exit-code": document["exit_code"],
+        "slot": hardware["slot"],
+        "summary": full_status(document),
+        "report": out,
+        "power-cycle-count": hardware["power_cycle_count"],
+        "artifact-id": artifact.get("id"),
+        "artifact-digest": artifact.get("digest"),
+        "commit-sha": hardware["commit_sha"],
+        "built-sha": hardware.get("built_sha"),
+    }
+    give_outputs({name: "" if value is None else str(value) for name, value in values.items()})
 
 
 def _print_answer(report: Report, out: Path, *, learnt: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from hut_ci import process
 from hut_ci.cli.answers import Answer, show_answers
 from hut_ci.cli.live_table import live_table
 from hut_ci.cli.whole import tell_all
+from hut_ci.cli.workflow_commands import give_outputs
 from hut_ci.record import Event
 
 
@@ -51,9 +53,11 @@ def run_several(slots: Sequence[str], options: dict[str, Any]) -> int:
         click.echo(json.dumps({answer.name: answer.document for answer in answers}, indent=2))
     else:
         show_answers(answers)
-    tell_all(answers, options)
     codes = [answer.exit_code for answer in answers]
-    return 1 if 1 in codes else max(codes)
+    code = 1 if 1 in codes else max(codes)
+    give_outputs({"exit-code": str(code), "report": str(out)})
+    tell_all(answers, options)
+    return code
 
 
 def run_jobs(jobs: Sequence[Job], *, shown: bool = True) -> list[Answer]:
@@ -102,6 +106,8 @@ def _start(job: Job) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # The outputs of a step are of all slots, so they are not one child's to write.
+        env={name: value for name, value in os.environ.items() if name != "GITHUB_OUTPUT"},
         preexec_fn=process.dies_with_us(signal.SIGTERM),  # noqa: PLW1509
     )
 

@@ -1,0 +1,124 @@
+"""Install hut_ci once per host, and say where it is: for every job and runner of the host the same folder.
+
+Runs before anything is installed, so on the standard library alone. The folder is named after what goes into it (lock
+files, source, Python), which is why it never changes once it is complete. Prints its progress on standard error and the
+path of `hut-ci` on standard output; with $GITHUB_OUTPUT also as the output `hut-ci`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[3]
+SHARED = Path("/var/lib/hut-ci/env")
+COMPLETE = ".complete"
+LEAST = (3, 11)
+
+
+class Impossible(Exception):
+    """What happened; `todo` says what to do."""
+
+    def __init__(self, what: str, todo: str) -> None:
+        super().__init__(what)
+        self.todo = todo
+
+
+def main() -> int:
+    try:
+        found = install(home_of_environments())
+    except Impossible as error:
+        print(f"hut-ci setup: {error}\n  do:   {error.todo}", file=sys.stderr)
+        return 2
+    print(found)
+    if target := os.environ.get("GITHUB_OUTPUT"):
+        mark = uuid.uuid4().hex
+        with Path(target).open("a", encoding="utf-8") as outputs:
+            outputs.write(f"hut-ci<<{mark}\n{found}\n{mark}\n")
+    return 0
+
+
+def home_of_environments() -> Path:
+    """$HUT_CI_ENV_DIR, else the host's shared folder where it may be written, else the user's own cache."""
+    if named := os.environ.get("HUT_CI_ENV_DIR"):
+        return Path(named)
+    if os.access(SHARED, os.W_OK):
+        return SHARED
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "hut-ci" / "env"
+
+
+def install(home: Path) -> Path:
+    """The path of a complete installation's `hut-ci`; one that another job is making is waited for."""
+    if sys.version_info < LEAST:
+        raise Impossible(f"Python {platform.python_version()} is too old", "put Python 3.11 or newer first on PATH")
+    folder = home / name_of(SOURCE)
+    if not (folder / COMPLETE).exists():
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with alone(folder.with_suffix(".lock")):
+                if not (folder / COMPLETE).exists():
+                    build(folder)
+        except OSError as error:
+            raise Impossible(f"{folder}: {error}", "name a folder that may be written in $HUT_CI_ENV_DIR") from error
+    return folder / "bin" / "hut-ci"
+
+
+def name_of(source: Path) -> str:
+    """A name that changes with whatever would change the installation."""
+    told = hashlib.sha256(f"{sys.implementation.cache_tag} {platform.machine()}".encode())
+    files = [source / "pyproject.toml", *(source / "requirements").glob("*.txt")]
+    for top in ("hut_ci", "schemas"):
+        files += [path for path in (source / top).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    for path in sorted(files):
+        told.update(f"\0{path.relative_to(source)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return told.hexdigest()[:24]
+
+
+def build(folder: Path) -> None:
+    """Make the environment where it stays (its scripts name it), and mark it complete at the end."""
+    print(f"hut-ci setup: installing into {folder} (once for this host; about half a minute)", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
+    run([sys.executable, "-m", "venv", str(folder)], "install Python's venv module (python3-venv on Debian)")
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    locked, network = ["--require-hashes"], "look at pip's message above: the host needs a package index"
+    run([*pip, *locked, "--only-binary", ":all:", "-r", str(SOURCE / "requirements" / "build.txt")], network)
+    run([*pip, *locked, "--no-build-isolation", "-r", str(SOURCE / "requirements" / "main.txt")], network)
+    copy = folder / "source"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(SOURCE / name, copy)
+    shutil.copytree(SOURCE / "hut_ci", copy / "hut_ci", ignore=shutil.ignore_patterns("__pycache__"))
+    run([*pip, "--no-build-isolation", "--no-deps", str(copy)], "report this, with pip's message above")
+    shutil.rmtree(copy)
+    (folder / COMPLETE).touch()
+
+
+def run(argv: Sequence[str], todo: str) -> None:
+    if subprocess.run(argv, stdout=sys.stderr, check=False).returncode:
+        raise Impossible(f"this failed: {' '.join(argv[:6])} …", todo)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the lock file; it ends with the process, whatever happens to it."""
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("hut-ci setup: another job is installing; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
