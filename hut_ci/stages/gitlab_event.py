@@ -46,8 +46,8 @@ def read(ci: Mapping[str, str], payload: object | None) -> Event | Ignored | Hin
             return Event("push", commit_sha=ci["CI_COMMIT_SHA"])
         if source in BY_HAND:
             return Event("manual")
-        if source == "trigger":
-            return Event("manual") if payload is None else _hint(payload)
+        if source == "trigger" and payload is not None:
+            return _hint(payload)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
             f"what started this pipeline ({source}) cannot be made out ({type(error).__name__}: {str(error)[:80]})",

@@ -121,7 +121,7 @@ def test_a_merge_requests_pipeline(job: Job) -> None:
 
 def test_the_child_pipeline_is_written_also_where_nothing_is_asked(job: Job) -> None:
     child = job.hut_ci.folder / "child.yml"
-    answer, told = job.happens("--child-pipeline", child, "--commit", SHA)
+    answer, told = job.happens("--child-pipeline", child, "--commit", SHA, CI_PIPELINE_SOURCE="web")
     assert (answer.code, told["decision"]) == (0, "run"), answer
     tags = [job.get("tags") for job in yaml.safe_load(child.read_text()).values() if isinstance(job, dict)]
     assert ["esp32-hut-01"] in tags
