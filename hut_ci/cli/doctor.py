@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.composition import LAB_HELP
+from hut_ci.cli.lanes import refuse_in_upstream
 from hut_ci.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ SECONDS = 60.0
 EXAMPLES = """
 \b
 Examples:
+  hut-ci doctor                                  this lab host, as the user that you are now
+  hut-ci doctor --runner /srv/runner-hut-01
   hut-ci doctor --forge github:acme/firmware
   hut-ci doctor --forge gitlab:acme/firmware --json
 """
@@ -26,25 +31,47 @@ SIGNS = {True: "ok", False: "MISSING", None: "unknown"}
 
 
 @click.command("doctor", epilog=EXAMPLES)
-@click.option("--forge", "forges", multiple=True, required=True, metavar="FORGE", help="github:OWNER/NAME, gitlab:…")
+@click.option("--forge", "forges", multiple=True, metavar="FORGE", help="Test its token: github:OWNER/NAME, gitlab:…")
+@click.option("--lab", type=click.Path(path_type=Path), help=LAB_HELP)
+@click.option(
+    "--runner", "runners", multiple=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder of a runner."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def command(forges: tuple[str, ...], as_json: bool) -> int:
-    """Test whether the token of a forge has the rights that a run needs; exit code 2 where one is missing.
+def command(forges: tuple[str, ...], lab: Path | None, runners: tuple[Path, ...], as_json: bool) -> int:
+    """Test whether this host, or the token of a forge, has what a run needs; exit code 2 where something is missing.
 
-    Nothing is written anywhere: writes are tried on a commit that does not exist.
+    Nothing is changed: no port is opened, no relay switched, and writes to a forge are tried on a
+    commit that does not exist. With --forge the lab is looked at where --lab or --runner is given, too.
     """
     from hut_ci.forges.address import parse_address
 
     addresses = [parse_address(forge, os.environ) for forge in forges]
-    found = {str(address): _rights(address) for address in addresses}
+    found: dict[str, Any] = {}
+    missing = False
+    if not forges or lab or runners:
+        found["lab"], missing = _lab(lab, runners, as_json)
+    rights = {str(address): _rights(address) for address in addresses}
     if as_json:
-        told = {name: [dataclasses.asdict(right) for right in rights] for name, rights in found.items()}
-        click.echo(json.dumps(told, indent=2))
+        found |= {name: [dataclasses.asdict(right) for right in held] for name, held in rights.items()}
+        click.echo(json.dumps(found, indent=2))
     else:
-        for name, rights in found.items():
-            _show(name, rights)
-    missing = any(right.held is False and not right.optional for rights in found.values() for right in rights)
+        for name, held in rights.items():
+            _show(name, held)
+    missing |= any(right.held is False and not right.optional for held in rights.values() for right in held)
     return 2 if missing else 0
+
+
+def _lab(lab: Path | None, runners: tuple[Path, ...], quiet: bool) -> tuple[dict[str, Any], bool]:
+    """What was found of the lab, for programs, and whether something is missing; shown unless `quiet`."""
+    from hut_ci.cli.doctor_lab import examine, show
+
+    refuse_in_upstream("doctor")
+    subjects = examine(lab, runners)
+    if not quiet:
+        for subject, findings in subjects.items():
+            show(subject, findings)
+    told = {subject: [dataclasses.asdict(finding) for finding in findings] for subject, findings in subjects.items()}
+    return told, any(finding.sign == "missing" for findings in subjects.values() for finding in findings)
 
 
 def _rights(address: Address) -> list[Right]:

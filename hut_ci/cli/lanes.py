@@ -19,6 +19,7 @@ WITHOUT_A_BOARD = frozenset(
         *("report publish", "report show", "report sweep", "report validate"),
     }
 )
+"""`doctor` asks relays only where it looks at a lab, and refuses that part itself."""
 AT_THE_LAB = frozenset(
     {
         *("run", "learn", "monitor"),
@@ -45,15 +46,20 @@ def keep_to_lane(command: click.Command, path: str) -> None:
         command.callback = _refusing(command.callback, path)
 
 
+def refuse_in_upstream(path: str) -> None:
+    """Raises Refused in the lane `upstream`; `path` is the command that would reach a board or ask a relay."""
+    if lane() == "upstream":
+        raise Refused(
+            f"`hut-ci {path}` is for a lab, and this job is in the lane upstream",
+            why="HUT_CI_LANE=upstream: a job that builds must not reach a board or its power",
+            todo="run it in a job on the lab's host, without HUT_CI_LANE or with HUT_CI_LANE=local-hil",
+        )
+
+
 def _refusing(callback: Any, path: str) -> Any:
     @functools.wraps(callback)
     def refuse_or_call(*args: Any, **options: Any) -> Any:
-        if lane() == "upstream":
-            raise Refused(
-                f"`hut-ci {path}` is for a lab, and this job is in the lane upstream",
-                why="HUT_CI_LANE=upstream: a job that builds must not reach a board or its power",
-                todo="run it in a job on the lab's host, without HUT_CI_LANE or with HUT_CI_LANE=local-hil",
-            )
+        refuse_in_upstream(path)
         return callback(*args, **options)
 
     return refuse_or_call
