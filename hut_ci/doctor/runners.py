@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,9 @@ def read_runner(folder: Path) -> Runner:
     except ValueError:
         settings = {}
     told = {key: str(settings.get(key, "")) for key in ("agentName", "gitHubUrl")} if isinstance(settings, dict) else {}
-    lines = (line.partition("=") for line in _text(folder / ".env").splitlines())
-    environment = {name.strip(): value.strip() for name, _, value in lines}
+    # As the runner reads it (Runner.Listener, Program.cs): nothing is trimmed, the last line of a name counts.
+    lines = (line.partition("=") for line in re.split(r"\r\n|\r|\n", _text(folder / ".env")))
+    environment = {name: value for name, _, value in lines}
     name, url = told.get("agentName") or folder.name, told.get("gitHubUrl", "")
     return Runner(folder, name, url, environment.get(HOOK, ""), folder.stat().st_uid)
 

@@ -109,6 +109,12 @@ def test_a_host_that_is_as_it_should_be(tmp_path: Path) -> None:
     assert signs(runners(lab(tmp_path, "hut-01"), (), tmp_path), "may change") == ["missing"]
 
 
+@pytest.mark.parametrize("line", [f"{HOOK} = x.sh", f"#{HOOK}=x.sh", f"{HOOK}=x.sh\n{HOOK}="])
+def test_a_line_that_the_runner_does_not_take_for_the_hook(tmp_path: Path, line: str) -> None:
+    assert read_runner(runner(tmp_path, "x", line)).hook == ""
+    assert read_runner(runner(tmp_path, "y", f"{HOOK}=x.sh")).hook == "x.sh"
+
+
 def test_one_runner_for_two_slots(tmp_path: Path) -> None:
     runner(tmp_path, "ESP32-hut-01")
     found = runners(lab(tmp_path, "hut-01", "hut-02"), (), tmp_path)
