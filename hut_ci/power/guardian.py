@@ -2,8 +2,9 @@
 
 `finally` does not run on SIGKILL. So before `off`, an intent record is written and this process is started: its own
 session, deaf to SIGTERM and SIGINT, holding the slot's lock by inheritance. It reads a pipe. At `done` it removes
-the record; at end-of-file without `done` it switches on, then removes it. A record that is still there later
-(host crash, guardian killed) makes the next command on the slot switch on: intent.repair.
+the record; at end-of-file after `off` it switches on, then removes it. A process that is stopped or hangs closes no
+pipe: when the cycle's time is over the guardian switches on, and again when that process ends. A record that is still
+there later (host crash, guardian killed) makes the next command on the slot switch on: intent.repair.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hut_ci import process
 from hut_ci.deadline import Deadline
@@ -26,12 +27,15 @@ from hut_ci.errors import PowerError
 from hut_ci.power.choose import Switch, pack, unpack
 from hut_ci.power.intent import RESTORE_SECONDS, intent_path, switch_back, write_intent
 from hut_ci.power.state_file import remove_durably
+from hut_ci.stages.power_results import may_retry
 
 READY_SECONDS = 20.0
 """For starting Python and importing requests, on a loaded host."""
-IN_FLIGHT_SECONDS = (1.0, 5.0)
-"""A killed caller's `off` may still be on its way: the state is watched after `on` for as long as a call may take (the
-slot's `timeout`), but at least and at most so long, because the slot is held meanwhile."""
+OVERDUE_SECONDS = 2.0
+"""A cycle ends by its own deadline; one that is so much later is stopped or hangs."""
+IN_FLIGHT_SECONDS = (1.0, 30.0)
+"""An `off` without an answer may still be on its way: the state is watched after `on` for as long as a call may take
+(the slot's `timeout`), but at least and at most so long, because the slot is held meanwhile."""
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian import main; main()"
 
@@ -43,39 +47,46 @@ _START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardia
 class Guardian:
     """Guards one try of a power cycle, as a `with` block around it; leaving without `done` switches on.
 
-    `slot_ids` are all slots behind the plug, `lock_fds` their held locks. Raises PowerError (`no_guardian`,
-    `state_file`) on entering: then nothing was switched. `restored` is False where the relay may still be off.
+    `slot_ids` are all slots behind the plug, `lock_fds` their held locks, `deadline` is the cycle's. Raises PowerError
+    (`no_guardian`, `state_file`) on entering: then nothing was switched. `restored` is False where the relay may still
+    be off.
     """
 
     state_dir: Path
     slot_ids: tuple[str, ...]
     switch: Switch
     lock_fds: tuple[int, ...]
+    deadline: Deadline
     restored: bool = True
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _done: bool = False
 
     def __enter__(self) -> Guardian:
-        intents = [str(write_intent(self.state_dir, slot_id)) for slot_id in self.slot_ids]
         try:
+            intents = [str(write_intent(self.state_dir, slot_id)) for slot_id in self.slot_ids]
             self._child = _start(self.lock_fds)
-            self._tell(json.dumps({"switch": pack(self.switch), "intents": intents}))
+            seconds = self.deadline.remaining + OVERDUE_SECONDS
+            self._tell(json.dumps({"switch": pack(self.switch), "intents": intents, "seconds": seconds}))
             if self._hear(READY_SECONDS) != "ready":
                 raise BrokenPipeError("it did not start")
         except OSError as error:
-            self._end()
-            self._forget()
+            self._undo()
             raise PowerError(
                 f"no guardian for the power of {', '.join(self.slot_ids)}: {error}",
                 why="Without it a killed run could leave the relay off, so nothing was switched.",
                 todo="Look for memory or process limits on the lab host.",
                 fields={"detail": "no_guardian"},
             ) from error
-        except BaseException:  # cancelled: end-of-file makes it switch on, which is harmless
-            self._wait_for_end()
-            self._end()
+        except BaseException:  # cancelled, or a record that cannot be written
+            self._undo()
             raise
         return self
+
+    def _undo(self) -> None:
+        """Nothing was switched yet: neither the guardian nor the records are needed."""
+        self._end()
+        with contextlib.suppress(PowerError):
+            self._forget()
 
     def switching_off(self) -> None:
         self._tell("off")
@@ -127,20 +138,15 @@ class Guardian:
         """The guardian's next line, empty when it ended or `seconds` passed."""
         assert self._child is not None
         assert self._child.stdout is not None
-        deadline, line = Deadline(seconds), b""
-        while not line.endswith(b"\n"):
-            if not select.select([self._child.stdout], [], [], deadline.remaining)[0]:
-                return ""
-            byte = os.read(self._child.stdout.fileno(), 1)
-            if not byte:
-                return ""
-            line += byte
-        return line.decode().strip()
+        return _next_line(self._child.stdout.fileno(), Deadline(seconds)) or ""
 
     def _end(self) -> None:
         """Reap the guardian; one that is still there by now is stuck and must not keep the lock."""
         if self._child is None:
             return
+        assert self._child.stdin is not None
+        with contextlib.suppress(OSError):
+            self._child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(2.0)
         if self._child.poll() is None:
@@ -177,13 +183,13 @@ def main() -> None:
     """Read settings and progress from stdin until `done` or end-of-file; runs as its own process."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    settings: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline())
+    settings: Mapping[str, Any] = json.loads(_next_line(0) or "")
     switch = unpack(settings["switch"])
     _say("ready")
-    stage = _last_line(sys.stdin.buffer)
+    stage = _watch(switch, Deadline(settings["seconds"]))
     try:
-        if stage != "done":
-            settle = _in_flight(switch) if stage == "off" else 0.0
+        if stage in ("off", "cut"):
+            settle = in_flight(switch) if stage == "off" else 0.0
             switch_back(switch, Deadline(RESTORE_SECONDS), settle=settle)
         _remove(Path(path) for path in settings["intents"])
         _say("on")
@@ -191,18 +197,50 @@ def main() -> None:
         _say(f"failed {error.fields.get('detail', '')}")
 
 
-def _in_flight(switch: Switch) -> float:
+def in_flight(switch: Switch) -> float:
+    """Seconds for which an `off` that nobody answered may still arrive."""
     least, most = IN_FLIGHT_SECONDS
     return min(most, max(least, getattr(switch, "timeout", 0.0)))
 
 
-def _last_line(stream: IO[bytes]) -> str:
-    last = ""
-    for line in stream:
-        last = line.decode().strip()
-        if last == "done":
+def _watch(switch: Switch, deadline: Deadline) -> str:
+    """How far the cycle came by its end: empty, `off`, `cut` or `done`.
+
+    One that overstays its deadline gets its power at once. It keeps its record and is watched to its end: it may go on.
+    """
+    stage = ""
+    patience: Deadline | None = deadline
+    while stage != "done":
+        line = _next_line(0, patience)
+        if line is None:
+            patience = _rescue(switch)
+        elif not line:
             break
-    return last
+        else:
+            stage = line
+    return stage
+
+
+def _rescue(switch: Switch) -> Deadline | None:
+    """Switch on; when to try again, None for never."""
+    try:
+        switch_back(switch, Deadline(RESTORE_SECONDS))
+    except PowerError as error:
+        return Deadline(RESTORE_SECONDS) if may_retry(error) else None
+    return None
+
+
+def _next_line(descriptor: int, deadline: Deadline | None = None) -> str | None:
+    """The next line of a pipe, empty at its end, None where the deadline comes first."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([descriptor], [], [], deadline.remaining if deadline else None)[0]:
+            return None
+        byte = os.read(descriptor, 1)
+        if not byte:
+            return ""
+        line += byte
+    return line.decode().strip()
 
 
 def _remove(intents: Iterable[Path]) -> None:

@@ -78,9 +78,12 @@ def _ask_for_power(switch: Switch, deadline: Deadline) -> None:
 
 
 def _stays_on(switch: Switch, deadline: Deadline, seconds: float, sleep: Callable[[float], None]) -> bool:
-    settled = deadline.within(seconds)
+    settled, reads = deadline.within(seconds), None
     while not settled.expired:
         sleep(min(0.1, settled.remaining))
-        if switch.is_on(deadline) is False:
+        reads = switch.is_on(deadline)
+        if reads is False:
             return False
+    if seconds and reads is None:  # nothing can be read back: a late `off` would have passed unseen
+        switch.on(deadline)
     return True

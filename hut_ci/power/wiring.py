@@ -76,7 +76,8 @@ def cycle_slot(
     guardians: list[Guardian] = []
 
     def guard() -> Guardian:
-        guardians.append(Guardian(lab.state_dir, group, switch, tuple(claims[member].lock_fd for member in group)))
+        lock_fds = tuple(claims[member].lock_fd for member in group)
+        guardians.append(Guardian(lab.state_dir, group, switch, lock_fds, deadline))
         return guardians[-1]
 
     result = power_cycle(

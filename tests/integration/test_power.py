@@ -29,8 +29,9 @@ from hut_ci.model import Claim, HomeAssistant, Lab, PowerResult, Slot
 from hut_ci.power.choose import choose
 from hut_ci.power.command import CommandSwitch
 from hut_ci.power.find_proof import find_proof
+from hut_ci.power.guardian import Guardian, in_flight
 from hut_ci.power.home_assistant import HomeAssistantSwitch, open_switch
-from hut_ci.power.intent import intent_path, repair, write_intent
+from hut_ci.power.intent import intent_path, repair, switch_back, write_intent
 from hut_ci.power.wiring import cycle_for_run, cycle_slot, group_of
 from hut_ci.stages.power_cycle import WINDOWS, Windows
 from hut_ci.stages.slot import Note
@@ -323,7 +324,7 @@ def _children_once_held(virtual: VirtualLab, fault: str) -> Sequence[str]:
 @pytest.fixture
 def cycling(stack: ExitStack, tmp_path: Path) -> tuple[VirtualLab, Lab, Slot, subprocess.Popen[str]]:
     """`hut-ci power cycle` at its most dangerous moment: the power is off, and it does not know yet."""
-    virtual, lab, slot = a_lab(stack, tmp_path, power={"timeout": 10})
+    virtual, lab, slot = a_lab(stack, tmp_path, power={"timeout": 6})
     virtual.relay.hold_at("off")
     argv = [str(HUT_CI), "power", "cycle", "hut-01", "--lab", str(virtual.lab_yml)]
     process = stack.enter_context(
@@ -410,6 +411,82 @@ def test_a_guardian_that_dies_alone_is_replaced_by_its_parent(stack: ExitStack, 
     assert results[0].detail == "server_error"
     assert virtual.boards["hut-01"].powered
     assert not intent_path(lab.state_dir, slot.id).exists()
+
+
+def guarded(virtual: VirtualLab, lab: Lab, slot: Slot, seconds: float = PATIENCE, timeout: float = 1.0) -> Guardian:
+    switch = open_switch(a_server(lab), virtual.entity(slot.id), Token(virtual.relay.token), timeout)
+    return Guardian(lab.state_dir, (slot.id,), switch, (), Deadline(seconds))
+
+
+def a_server(lab: Lab) -> HomeAssistant:
+    assert lab.home_assistant is not None
+    return lab.home_assistant
+
+
+def test_a_cycle_that_hangs_gets_its_power_back(stack: ExitStack, tmp_path: Path) -> None:
+    """WS9-9: a stopped process closes no pipe; and when it goes on, what it switches off is switched on, too."""
+    virtual, lab, slot = a_lab(stack, tmp_path)
+    entity = virtual.entity("hut-01")
+    with guarded(virtual, lab, slot, seconds=0.1) as guardian:
+        guardian.switching_off()
+        virtual.relay.switch(entity, False)
+        virtual.relay.wait_for("on", PATIENCE)
+        assert intent_path(lab.state_dir, slot.id).exists()
+        virtual.relay.switch(entity, False)
+        guardian.off_answered()
+    assert guardian.restored
+    assert virtual.boards["hut-01"].powered
+    assert not intent_path(lab.state_dir, slot.id).exists()
+
+
+@pytest.mark.real
+def test_an_off_that_arrives_late_is_undone(stack: ExitStack, tmp_path: Path) -> None:
+    """WS9-9: a call without an answer may act until the slot's `timeout` is over."""
+    virtual, lab, slot = a_lab(stack, tmp_path)
+    late: list[str] = []
+
+    def arrive() -> None:
+        first = virtual.relay.wait_for("on", PATIENCE)
+        virtual.relay.wait_for("state", PATIENCE, after=first.seconds + 5.2)
+        virtual.relay.switch(virtual.entity("hut-01"), False)
+        late.append("arrived")
+
+    worker = threading.Thread(target=arrive)
+    with guarded(virtual, lab, slot, timeout=6.5) as guardian:
+        guardian.switching_off()
+        virtual.relay.switch(virtual.entity("hut-01"), False)
+        worker.start()
+    worker.join()
+    assert late
+    assert guardian.restored
+    assert virtual.boards["hut-01"].powered
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(0.1, 1.0), (15.0, 15.0), (600.0, 30.0)])
+def test_a_late_off_is_watched_for_as_long_as_a_call_may_take(timeout: float, seconds: float) -> None:
+    assert in_flight(CommandSwitch({}, timeout)) == seconds
+
+
+def test_a_late_off_that_cannot_be_read_back_is_undone_blindly(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    argv = {word: ("/bin/sh", "-c", f"echo {word} >>{calls}") for word in ("on", "off")}
+    switch_back(CommandSwitch(argv), Deadline(PATIENCE), settle=0.2)
+    assert calls.read_text().split() == ["on", "on"]
+
+
+def test_cancelled_while_the_guardian_starts(stack: ExitStack, tmp_path: Path) -> None:
+    """The cancellation comes through as it is, and nothing is left to repair: nothing was switched."""
+
+    class Interrupted(tuple[int, ...]):
+        def __iter__(self) -> Iterator[int]:
+            raise KeyboardInterrupt
+
+    virtual, lab, slot = a_lab(stack, tmp_path)
+    guardian = replace(guarded(virtual, lab, slot), lock_fds=Interrupted((1,)))
+    with pytest.raises(KeyboardInterrupt), guardian:
+        pass
+    assert not intent_path(lab.state_dir, slot.id).exists()
+    assert virtual.relay.switched() == []
 
 
 def test_a_run_repairs_before_it_begins(stack: ExitStack, tmp_path: Path) -> None:
