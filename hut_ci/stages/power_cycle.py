@@ -1,7 +1,7 @@
 """Cut a slot's power and give it back, believing neither the service call nor its read-back.
 
 exists → off → reads off → proof of off → wait → on → reads on → proof of on. A slot's proof is one of
-- `port`: the device node vanishes and returns (its USB bridge is powered with the board);
+- `port`: the device node vanishes, stays away until `on`, and returns (its USB bridge is powered with the board);
 - `banner`: the port is kept open with its lines untouched, and an unprompted ROM banner of a power-on follows;
 - `none`: there is no proof, and `ok` is marked unproven.
 Where a slot has a proof, a cycle that does not show it ends as `ha_error` with detail `not_proven`.
@@ -22,6 +22,8 @@ from hut_ci.stages.power_results import failure, may_retry, pause_before_retry
 
 SHORTEST_OFF = 0.1
 """Seconds. Less does not empty the capacitors of any board; lab.yml asks for more (2 s by default)."""
+LOOK_SECONDS = 0.05
+"""Between two looks for life in the off time: a USB device that comes stays for longer, to be enumerated."""
 
 
 class Switch(Protocol):
@@ -135,7 +137,7 @@ def _cycle_once(
 ) -> None:
     off_seconds = max(SHORTEST_OFF, slot.power.off_seconds)
     switch.exists(deadline)
-    _wait(cooldown.remaining(), deadline, sleep, "cooldown")
+    _cool_down(cooldown.remaining(), deadline, sleep)
     if deadline.remaining < off_seconds + slot.power.on_seconds:
         raise _failed("deadline", f"not enough time left to cycle the power of {slot.id}: nothing was switched")
     with witness, guard() as guarded:
@@ -145,11 +147,10 @@ def _cycle_once(
         guarded.off_answered()
         if not witness.gone(deadline.within(windows.gone)):
             raise _unproven(f"{slot.id} was switched off, but its board kept its power")
-        _wait(off_seconds, deadline, sleep, "deadline")
+        _stay_off(slot, witness, off_seconds, deadline, sleep)
         if switch.is_on(deadline) is True:
             raise _failed("stuck", f"the switch of {slot.id} did not stay off for {off_seconds:g} s")
-        if not witness.still_gone():
-            raise _unproven(f"{slot.id} was switched off, but its board showed life before it was switched on")
+        _refuse_life(slot, witness)  # last thing before `on`: asking the switch took its time
         switch.on(deadline)
         if switch.is_on(deadline) is False:
             raise _failed("stuck", f"the switch of {slot.id} did not stay on")
@@ -160,12 +161,30 @@ def _cycle_once(
         sleep(max(0.0, min(slot.power.on_seconds - (deadline.clock() - switched), deadline.remaining)))
 
 
-def _wait(seconds: float, deadline: Deadline, sleep: Callable[[float], None], detail: str) -> None:
+def _stay_off(slot: Slot, witness: Witness, seconds: float, deadline: Deadline, sleep: Callable[[float], None]) -> None:
+    """Wait out the off time, looking all the while: a board that restarts in step with it is gone at both its ends."""
+    _need(seconds, deadline, "deadline")
+    over = deadline.within(seconds)
+    while not over.expired:
+        sleep(min(LOOK_SECONDS, over.remaining))
+        _refuse_life(slot, witness)
+
+
+def _refuse_life(slot: Slot, witness: Witness) -> None:
+    if not witness.still_gone():
+        raise _unproven(f"{slot.id} was switched off, but its board showed life before it was switched on")
+
+
+def _cool_down(seconds: float, deadline: Deadline, sleep: Callable[[float], None]) -> None:
+    _need(seconds, deadline, "cooldown")
+    if seconds > 0:
+        sleep(seconds)
+
+
+def _need(seconds: float, deadline: Deadline, detail: str) -> None:
     if seconds > deadline.remaining:
         reason = "the cooldown between two cycles" if detail == "cooldown" else "the off time"
         raise _failed(detail, f"{reason} needs {seconds:.1f} s, and only {deadline.remaining:.1f} s are left")
-    if seconds > 0:
-        sleep(seconds)
 
 
 def _failed(detail: str, what: str) -> PowerError:

@@ -13,7 +13,7 @@ import pytest
 from hut_ci.deadline import Deadline
 from hut_ci.errors import BoardError, PowerError
 from hut_ci.model import Claim, Holder, PowerResult, PowerSettings, Slot
-from hut_ci.stages.power_cycle import Guarded, power_cycle
+from hut_ci.stages.power_cycle import LOOK_SECONDS, Guarded, power_cycle
 from hut_ci.stages.power_results import RESULTS, pause_before_retry
 
 HOLDER = Holder(1, "alice", "bench", "2026-01-01T00:00:00Z")
@@ -28,6 +28,7 @@ class World:
     reads_back: bool = True
     proves: bool = True
     wakes_early: bool = False
+    restarts: tuple[float, ...] = ()
     fails: dict[str, list[str]] = field(default_factory=dict)
     now: float = 0.0
     journal: list[str] = field(default_factory=list)
@@ -41,7 +42,8 @@ class World:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
-        self.journal.append(f"wait {seconds:g}")
+        if seconds > LOOK_SECONDS:
+            self.journal.append(f"wait {seconds:g}")
 
     # the switch
     def exists(self, _: Deadline) -> None:
@@ -78,7 +80,9 @@ class World:
         return not self.proves or not self.powered
 
     def still_gone(self) -> bool:
-        return not self.proves or not self.wakes_early
+        """`restarts` are the moments (s) in whose following half second a board that keeps its power is there."""
+        there = any(begin <= self.now < begin + 0.5 for begin in self.restarts)
+        return not self.proves or not (self.wakes_early or there)
 
     def back(self, _: Deadline) -> bool:
         self.journal.append("back?")
@@ -141,7 +145,7 @@ def test_order() -> None:
     assert (result.result, result.detail, result.proven) == ("ok", "ok", True)
     assert world.journal == [
         *["exists", "watch", "guard", "armed", "stamp", "off", "cut", "gone?"],
-        *["wait 2", "on", "done", "back?", "wait 1", "unwatch"],
+        *["on", "done", "back?", "wait 1", "unwatch"],
     ]
     assert result.seconds == pytest.approx(3.0)
 
@@ -165,6 +169,13 @@ def test_a_lying_switch_is_never_ok(world: World, last: str) -> None:
     result = world.cycle()
     assert (result.result, result.detail, result.proven) == ("ha_error", "not_proven", False)
     assert last in result.text
+
+
+def test_a_board_that_restarts_in_step_with_the_off_time_is_not_proven() -> None:
+    """Design decision 5: gone after `off` and gone before `on` is not gone between."""
+    result = World(restarts=(0.7,)).cycle()
+    assert (result.result, result.detail, result.proven) == ("ha_error", "not_proven", False)
+    assert "showed life" in result.text
 
 
 def test_a_switch_that_reads_on_again_by_itself_is_stuck() -> None:
