@@ -204,15 +204,15 @@ class HomeAssistantSwitch:
         if status != 200:
             detail, why, todo = STATUS.get(status, SERVER_ERROR)
             after = answer.headers.get("Retry-After", "")
-            extra = {"retry_after": after} if after.isdigit() else {}
+            extra = {"retry_after": after} if after.isascii() and after.isdigit() else {}
             raise _failed(detail, f"Home Assistant answers HTTP {status} for {self.entity}", why, todo, **extra)
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _failed(
                 "bad_answer",
                 f"what answers at {self.url} does not speak Home Assistant's API",
-                "The answer is not JSON.",
+                "The answer is not JSON, or nested beyond reason.",
                 "Check `home_assistant.url` in lab.yml.",
             ) from error
 

@@ -208,7 +208,7 @@ def raw_server(*pieces: bytes, pause: float = 0.0) -> Iterator[tuple[str, list[b
 
 def answer(status: str, body: bytes, *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
-    return "\r\n".join(lines).encode() + body
+    return "\r\n".join(lines).encode("latin-1") + body
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,9 @@ def answer(status: str, body: bytes, *headers: str) -> bytes:
     [
         (answer("200 OK", b"<html>router login</html>"), "bad_answer"),
         (answer("200 OK", b"[" * 300000), "unreachable"),
+        (answer("200 OK", b"[" * 200000), "bad_answer"),
+        (answer("200 OK", b"9" * 200000), "bad_answer"),
+        (answer("503 Starting", b"", "Retry-After: \xb2"), "busy"),
         (answer("200 OK", b'["not a state"]'), "unavailable"),
         (answer("429 Slow Down", b"", "Retry-After: 9"), "busy"),
         (answer("503 Starting", b""), "busy"),
@@ -229,7 +232,7 @@ def test_strange_answers(reply: bytes, detail: str) -> None:
     with raw_server(reply) as (url, _), pytest.raises(PowerError) as failed:
         HomeAssistantSwitch(url, "switch.a", Token("t"), 1.0).exists(Deadline(PATIENCE))
     assert failed.value.fields["detail"] == detail
-    assert failed.value.fields.get("retry_after") == ("9" if b"Retry-After" in reply else None)
+    assert failed.value.fields.get("retry_after") == ("9" if b"Retry-After: 9" in reply else None)
 
 
 def test_a_dripping_server_does_not_outlast_the_timeout() -> None:
