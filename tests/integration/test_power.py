@@ -649,6 +649,18 @@ def test_find_proof(stack: ExitStack, tmp_path: Path, options: dict[str, Any], p
     assert (found[0], found[1].result) == (proof, result)
 
 
+def test_the_proof_of_a_board_that_is_not_there_is_not_sought(stack: ExitStack, tmp_path: Path) -> None:
+    """Writing `none` for it would make every later cycle `ok`."""
+    virtual, _, _ = a_lab(stack, tmp_path)
+    virtual.boards["hut-01"].power(False)
+    before = virtual.lab_yml.read_text()
+    asked = hut_ci(virtual, "power", "test", "hut-01", "--write", "--json")
+    document = json.loads(asked.stdout)
+    assert (asked.returncode, document["proof"], document["detail"]) == (7, None, "no_witness")
+    assert virtual.relay.switched() == []
+    assert virtual.lab_yml.read_text() == before
+
+
 # --- other back ends ----------------------------------------------------------------------------------------
 
 
