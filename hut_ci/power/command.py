@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hut_ci import process
@@ -10,6 +11,7 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 
 ON_WORDS = frozenset({"on", "1", "true", "yes"})
+POLL_SECONDS = 0.1
 OFF_WORDS = frozenset({"off", "0", "false", "no"})
 
 
@@ -23,6 +25,7 @@ class CommandSwitch:
 
     argv: Mapping[str, tuple[str, ...]]
     timeout: float = 15.0
+    sleep: Callable[[float], None] = time.sleep
 
     def exists(self, deadline: Deadline) -> None:
         """Raises PowerError (`no_command`) unless both `on` and `off` are given, and what `state` raises."""
@@ -36,10 +39,12 @@ class CommandSwitch:
         self.is_on(deadline)
 
     def off(self, deadline: Deadline) -> None:
-        self._run("off", deadline)
+        """Switch off; where there is a `state`, wait until it no longer reads `on`."""
+        self._switch("off", False, deadline)
 
     def on(self, deadline: Deadline) -> None:
-        self._run("on", deadline)
+        """Switch on; where there is a `state`, wait until it no longer reads `off`."""
+        self._switch("on", True, deadline)
 
     def is_on(self, deadline: Deadline) -> bool | None:
         """What `state` prints; None without such a command or for any other word."""
@@ -48,6 +53,19 @@ class CommandSwitch:
         words = self._run("state", deadline).lower().split()
         last = words[-1] if words else ""
         return True if last in ON_WORDS else False if last in OFF_WORDS else None
+
+    def _switch(self, name: str, wanted: bool, deadline: Deadline) -> None:
+        self._run(name, deadline)
+        window = deadline.within(self.timeout)
+        while self.is_on(deadline) is (not wanted):
+            if window.expired:
+                raise _failed(
+                    "stuck",
+                    f"{self.argv['state'][0]} does not print `{name}` {self.timeout:g} s after {self.argv[name][0]}",
+                    "The switch did not move, or its state is read back too slowly.",
+                    "Run both by hand, or raise `timeout` of this slot's power in lab.yml.",
+                )
+            self.sleep(min(POLL_SECONDS, window.remaining))
 
     def _run(self, name: str, deadline: Deadline) -> str:
         argv = self.argv[name]
