@@ -108,7 +108,9 @@ def switch_on(slot: str, lab_file: Path | None, as_json: bool, wait: float) -> N
 @click.argument("slot")
 @_options()
 def switch_off(slot: str, lab_file: Path | None, as_json: bool, wait: float) -> None:
-    """Switch the slot off, and leave it off until `hut-ci power on`.
+    """Switch the slot off, and leave it off until `hut-ci power on` or `hut-ci power cycle`.
+
+    No repair undoes it, and none comes before it: the record of an earlier accident to this relay is removed.
 
     \b
     Example:
@@ -231,13 +233,16 @@ def _switch(slot_id: str, lab_file: Path | None, as_json: bool, wait: float, *, 
     from hut_ci.deadline import Deadline
     from hut_ci.errors import PowerError
     from hut_ci.model import PowerResult
+    from hut_ci.power.intent import forget
     from hut_ci.stages.power_results import failure
 
-    with claimed(slot_id, lab_file, wait, f"power {'on' if on else 'off'}") as bench:
+    with claimed(slot_id, lab_file, wait, f"power {'on' if on else 'off'}", repairing=on) as bench:
         deadline = Deadline(ON_OFF_WITHIN)
         try:
             bench.switch.exists(deadline)
             (bench.switch.on if on else bench.switch.off)(deadline)
+            for other in (found for found in bench.lab.slots if found.id in bench.claims):
+                forget(bench.lab, other, bench.switch)
             result = PowerResult("ok", "unproven", seconds=round(deadline.elapsed, 3))
         except PowerError as error:
             if not as_json:

@@ -32,8 +32,13 @@ class PowerBench:
 
 
 @contextmanager
-def claimed(slot_id: str, lab_file: Path | None, wait: float, why: str) -> Iterator[PowerBench]:
-    """The slot and all others behind its plug, claimed in the order of their ids, an earlier accident repaired."""
+def claimed(
+    slot_id: str, lab_file: Path | None, wait: float, why: str, *, repairing: bool = True
+) -> Iterator[PowerBench]:
+    """The slot and all others behind its plug, claimed in the order of their ids.
+
+    With `repairing`, an earlier accident to any of them is repaired; who wants the power off wants nothing on first.
+    """
     from hut_ci.cancellation import cancellation
     from hut_ci.claims.flock import claim
     from hut_ci.deadline import Deadline
@@ -48,10 +53,11 @@ def claimed(slot_id: str, lab_file: Path | None, wait: float, why: str) -> Itera
         cancellation(),
         claim_group(lab, slot, {}, claim, why, Deadline(wait), lambda seen: tell(seen.text)) as claims,
     ):
-        repaired = repair(lab, slot, switch, Deadline(REPAIR_WITHIN))
-        if repaired:
-            tell(repaired)
-        yield PowerBench(lab, slot, switch, claims, repaired is not None)
+        members = [other for other in lab.slots if repairing and other.id in claims]
+        repaired = [said for other in members if (said := repair(lab, other, switch, Deadline(REPAIR_WITHIN)))]
+        for said in repaired:
+            tell(said)
+        yield PowerBench(lab, slot, switch, claims, bool(repaired))
 
 
 def slot_of(lab: Lab, slot_id: str) -> Slot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from hut_ci.credentials import Token
@@ -33,6 +34,16 @@ def choose(lab: Lab, slot: Slot, environ: Mapping[str, str]) -> Switch:
             fields={"detail": "no_switch"},
         )
     return open_switch(lab.home_assistant, power.entity, read_token(lab.home_assistant, environ), power.timeout_seconds)
+
+
+def relay_of(switch: Switch) -> str:
+    """Which relay `switch` switches, for a record that others may read: no token, and no argument of a command."""
+    if isinstance(switch, HomeAssistantSwitch):
+        return switch.entity
+    if isinstance(switch, CommandSwitch):
+        argv = switch.argv.get("on", ())
+        return f"{argv[0]} ({sha256(repr(argv).encode()).hexdigest()[:8]})" if argv else ""
+    return ""
 
 
 def pack(switch: Switch) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Guardian:
 
     def __enter__(self) -> Guardian:
         try:
-            intents = [str(write_intent(self.state_dir, slot_id)) for slot_id in self.slot_ids]
+            intents = [str(write_intent(self.state_dir, slot_id, self.switch)) for slot_id in self.slot_ids]
             self._child = _start(self.lock_fds)
             seconds = self.deadline.remaining + OVERDUE_SECONDS
             self._tell(json.dumps({"switch": pack(self.switch), "intents": intents, "seconds": seconds}))

@@ -13,7 +13,7 @@ from pathlib import Path
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 from hut_ci.model import Lab, Slot
-from hut_ci.power.choose import Switch
+from hut_ci.power.choose import Switch, relay_of
 from hut_ci.power.state_file import read_trusted, remove_durably, state_path, write_durably
 from hut_ci.stages.power_results import may_retry, pause_before_retry
 
@@ -25,11 +25,12 @@ def intent_path(state_dir: Path, slot_id: str) -> Path:
     return state_path(state_dir, "power", slot_id)
 
 
-def write_intent(state_dir: Path, slot_id: str) -> Path:
-    """Record that the power of `slot_id` is about to be cut by this process; raises PowerError."""
+def write_intent(state_dir: Path, slot_id: str, switch: Switch) -> Path:
+    """Record that the power of `slot_id` is about to be cut by this process, and at which relay; raises PowerError."""
     path = intent_path(state_dir, slot_id)
     since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    write_durably(path, json.dumps({"slot": slot_id, "pid": os.getpid(), "since_utc": since}) + "\n")
+    record = {"slot": slot_id, "pid": os.getpid(), "since_utc": since, "relay": relay_of(switch)}
+    write_durably(path, json.dumps(record) + "\n")
     return path
 
 
@@ -42,13 +43,49 @@ def repair(lab: Lab, slot: Slot, switch: Switch, deadline: Deadline) -> str | No
     """Switch on what a killed process left off; the sentence that says so, None where there is nothing to repair.
 
     Call it with the slot claimed: a guardian that is still at work holds the claim. Raises PowerError, and keeps
-    the record, while the relay cannot be switched on.
+    the record, while the relay cannot be switched on, and where lab.yml now names another one (`other_relay`).
     """
-    if not needs_repair(lab, slot):
+    path = intent_path(lab.state_dir, slot.id)
+    record = read_trusted(path)
+    if record is None:
         return None
+    _refuse_other_relay(slot, path, _relay_in(record), relay_of(switch))
     switch_back(switch, deadline)
-    remove_durably(intent_path(lab.state_dir, slot.id))
+    remove_durably(path)
     return f"an earlier power cycle of {slot.id} was cut short; its relay is on again"
+
+
+def forget(lab: Lab, slot: Slot, switch: Switch) -> None:
+    """Remove the record of an accident at the relay that was just switched on purpose; raises PowerError.
+
+    Call it with the slot claimed. A record of another relay stays: nobody has looked after that one.
+    """
+    path = intent_path(lab.state_dir, slot.id)
+    record = read_trusted(path)
+    if record is not None and _relay_in(record) in ("", relay_of(switch)):
+        remove_durably(path)
+
+
+def _relay_in(record: str) -> str:
+    """The relay that a record names; empty where it names none that a line of text can show."""
+    try:
+        found = json.loads(record)
+    except (ValueError, RecursionError):
+        return ""
+    relay = found.get("relay") if isinstance(found, dict) else None
+    return relay if isinstance(relay, str) and relay.isprintable() else ""
+
+
+def _refuse_other_relay(slot: Slot, path: Path, cut: str, named: str) -> None:
+    """Only lab.yml says what may be switched: a record, which others may write, never does."""
+    if cut in ("", named):
+        return
+    raise PowerError(
+        f"a power cycle of {slot.id} was cut short at {cut}, which lab.yml no longer names for it",
+        why=f"That relay may still be off. lab.yml now names: {named or 'none'}.",
+        todo=f"Switch {cut} on by hand, then remove {path}; or name it in lab.yml again: hut-ci power repair {slot.id}",
+        fields={"detail": "other_relay"},
+    )
 
 
 def switch_back(

@@ -41,6 +41,7 @@ RESULTS: dict[str, tuple[str, bool]] = {
     "no_witness": ("ha_error", False),
     "no_guardian": ("ha_error", False),
     "state_file": ("ha_error", False),
+    "other_relay": ("ha_error", False),
     "failed": ("ha_error", False),
 }
 

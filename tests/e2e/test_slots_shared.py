@@ -25,6 +25,7 @@ from hut_ci.claims import flock
 from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
+from hut_ci.power.choose import choose
 from hut_ci.power.intent import intent_path, write_intent
 from hut_ci.virtual.app_script import Echo, Log, Script
 from hut_ci.virtual.images import build_folder
@@ -167,7 +168,7 @@ def test_the_next_command_on_a_slot_switches_its_relay_on_again(
     for command in commands:
         with claimed(lab, within=PATIENCE):
             lab.relay.switch(lab.entity("hut-01"), False)
-            write_intent(known.state_dir, "hut-01")
+            write_intent(known.state_dir, "hut-01", choose(known, known.slots[0], {}))
         answer = hut_ci(*command)
         assert answer.code == 0, answer
         assert lab.boards["hut-01"].powered

@@ -496,7 +496,7 @@ def test_a_run_repairs_before_it_begins(stack: ExitStack, tmp_path: Path) -> Non
     """Design decision 2: whatever slips through, the next command on that slot repairs."""
     virtual, lab, slot = a_lab(stack, tmp_path)
     virtual.relay.switch(virtual.entity("hut-01"), False)
-    write_intent(lab.state_dir, slot.id)
+    write_intent(lab.state_dir, slot.id, choose(lab, slot, {}))
     said: list[str] = []
     with claimed(lab, slot) as claims:
         cycle_now = cycle_for_run(lab, slot, claims[slot.id], {}, claim, said.append)
@@ -509,7 +509,7 @@ def test_a_run_repairs_before_it_begins(stack: ExitStack, tmp_path: Path) -> Non
 
 def test_a_failing_repair_keeps_the_record(stack: ExitStack, tmp_path: Path) -> None:
     virtual, lab, slot = a_lab(stack, tmp_path, relay_faults=["unauthorized"])
-    write_intent(lab.state_dir, slot.id)
+    write_intent(lab.state_dir, slot.id, choose(lab, slot, {}))
     with claimed(lab, slot), pytest.raises(PowerError):
         repair(lab, slot, choose(lab, slot, {}), Deadline(PATIENCE))
     virtual.relay.heal()
@@ -702,6 +702,35 @@ def test_command_failures(argv: dict[str, tuple[str, ...]], detail: str) -> None
     assert failed.value.fields["detail"] == detail
 
 
+def lagging_plug(tmp_path: Path, reads_until_right: int) -> CommandSwitch:
+    """A program whose `state` tells the truth only at the given read after each switching."""
+    script = tmp_path / "plug"
+    script.write_text(
+        f"""#!/bin/sh
+        cd {tmp_path}
+        [ "$1" = read ] || {{ mv now before 2>/dev/null || echo on >before; echo $1 >now; rm -f reads; exit; }}
+        echo x >>reads
+        if [ $(wc -l <reads) -ge {reads_until_right} ]; then cat now; else cat before; fi
+        """
+    )
+    script.chmod(0o755)
+    return CommandSwitch({n: (str(script), w) for n, w in (("on", "on"), ("off", "off"), ("state", "read"))}, 1.0)
+
+
+def test_a_command_whose_state_lags_is_waited_for(tmp_path: Path) -> None:
+    switch = lagging_plug(tmp_path, 3)
+    for switched, reads in ((switch.off, False), (switch.on, True)):
+        switched(Deadline(PATIENCE))
+        assert switch.is_on(Deadline(PATIENCE)) is reads
+
+
+def test_a_command_that_changes_nothing_is_stuck(tmp_path: Path) -> None:
+    """Exit code 0 is not power."""
+    with pytest.raises(PowerError) as failed:
+        lagging_plug(tmp_path, 1000).off(Deadline(PATIENCE))
+    assert failed.value.fields["detail"] == "stuck"
+
+
 def test_a_slot_without_a_switch_says_so(stack: ExitStack, tmp_path: Path) -> None:
     _, lab, slot = a_lab(stack, tmp_path, settings={"hut-01": {"power": "none"}})
     result = cycle(lab, slot)
@@ -717,13 +746,46 @@ def test_repair_goes_on_past_slots_that_it_cannot_repair(stack: ExitStack, tmp_p
     """WS9-9: one slot in use and one without a switch do not keep a third one dark."""
     virtual, lab, _ = a_lab(stack, tmp_path, slots=3, settings={"hut-02": {"power": "none"}})
     for slot in lab.slots:
-        write_intent(lab.state_dir, slot.id)
+        write_intent(lab.state_dir, slot.id, choose(lab, slot, {}))
     virtual.relay.switch(virtual.entity("hut-03"), False)
     with claimed(lab, lab.slots[0]):
         done = hut_ci(virtual, "power", "repair", "--json")
     assert done.returncode == 7
     assert json.loads(done.stdout) == {"repaired": ["hut-03"], "busy": ["hut-01"], "failed": ["hut-02"]}
     assert virtual.boards["hut-03"].powered
+
+
+def test_off_on_purpose_stays_off(stack: ExitStack, tmp_path: Path) -> None:
+    """Whatever accident came before, to whichever slot behind the plug: nothing switches on, not even in passing."""
+    virtual, lab = a_shelf(stack, tmp_path)
+    for member in (lab.slots[0], lab.slots[2]):
+        write_intent(lab.state_dir, member.id, choose(lab, member, {}))
+    assert hut_ci(virtual, "power", "off", "hut-01").returncode == 0
+    assert hut_ci(virtual, "power", "repair").returncode == 0
+    assert virtual.relay.switched() == ["off"]
+
+
+def test_one_repair_serves_all_slots_behind_the_plug(stack: ExitStack, tmp_path: Path) -> None:
+    virtual, lab = a_shelf(stack, tmp_path)
+    for member in (lab.slots[0], lab.slots[2]):
+        write_intent(lab.state_dir, member.id, choose(lab, member, {}))
+    virtual.relay.switch(virtual.entity("hut-01"), False)
+    assert hut_ci(virtual, "power", "repair", "hut-03").returncode == 0
+    assert not [member.id for member in lab.slots if intent_path(lab.state_dir, member.id).exists()]
+
+
+def test_an_accident_at_a_relay_that_lab_yml_no_longer_names(stack: ExitStack, tmp_path: Path) -> None:
+    """The new relay is not switched for it, the record stays, and the message says how to go on."""
+    virtual, lab, slot = a_lab(stack, tmp_path)
+    former = open_switch(a_server(lab), "switch.former", Token("t"), 1.0)
+    record = write_intent(lab.state_dir, slot.id, former)
+    done = hut_ci(virtual, "power", "repair", "hut-01")
+    assert done.returncode == 7
+    assert "switch.former" in done.stderr
+    assert str(record) in done.stderr
+    assert hut_ci(virtual, "power", "off", "hut-01").returncode == 0
+    assert virtual.relay.switched() == ["off"]
+    assert record.exists()
 
 
 def test_status_answers_a_program_also_when_it_fails(stack: ExitStack, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hut_ci.config import load_lab
 from hut_ci.credentials import Token
 from hut_ci.errors import ConfigError, PowerError
 from hut_ci.model import HomeAssistant
+from hut_ci.power.command import CommandSwitch
 from hut_ci.power.cooldown import SlotCooldown
 from hut_ci.power.lab_proof import with_proof, write_proof
 from hut_ci.power.state_file import read_trusted, state_path, write_durably
@@ -252,9 +253,14 @@ def test_no_power_no_proof() -> None:
 
 
 def test_intent_is_json_for_other_tools(tmp_path: Path) -> None:
+    """It names the relay that was cut, and shows nothing that a command's arguments may hide."""
     from hut_ci.power.intent import write_intent
 
-    record = json.loads(write_intent(tmp_path, "hut-01").read_text())
+    switch = CommandSwitch({"on": ("/usr/bin/plug", CANARY), "off": ("/usr/bin/plug", "off")})
+    text = write_intent(tmp_path, "hut-01", switch).read_text()
+    record = json.loads(text)
+    assert record["relay"].startswith("/usr/bin/plug (")
+    assert CANARY not in text
     assert record["slot"] == "hut-01"
     assert record["pid"] == os.getpid()
     assert record["since_utc"].endswith("Z")
