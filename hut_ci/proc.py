@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 PROC = Path("/proc")
@@ -30,6 +31,29 @@ def name(pid: int) -> str:
         return ""
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal (Ctrl-Z) or a debugger has stopped the process: states T and t of proc(5)."""
+    try:
+        return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False
+
+
+def ignores(pid: int, number: int) -> bool:
+    """Whether the process ignores this signal (SigIgn of proc(5), a mask in hex); False for one that is gone."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    masks = (int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
+    return bool(next(masks, 0) >> (number - 1) & 1)
+
+
+def is_hidden(pid: int) -> bool:
+    """Whether the process is there and we may not look into it: another user's."""
+    return (PROC / str(pid)).exists() and not os.access(PROC / str(pid) / "fdinfo", os.R_OK)
+
+
 def user(pid: int) -> str:
     """The login name of the process's owner, else the number; empty for a process that is gone."""
     try:
@@ -50,16 +74,49 @@ def flock_owner(fd: int) -> int | None:
     """The pid that took the exclusive flock on the file open as `fd`; None where /proc/locks does not show it.
 
     The kernel hides locks taken in other pid namespaces, and names the taker even when it has died and a child
-    keeps the lock. Format: `1: FLOCK  ADVISORY  WRITE 123 00:1a:456 0 EOF`, device numbers in hex.
+    keeps the lock: by then the number may be anybody's. Format: `1: FLOCK  ADVISORY  WRITE 123 00:1a:456 0 EOF`,
+    device numbers in hex.
     """
-    found = os.fstat(fd)
-    key = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     try:
         lines = (PROC / "locks").read_text("utf-8").splitlines()
     except OSError:
         return None
-    held = (words for line in lines if (words := line.split())[1:4:2] == ["FLOCK", "WRITE"] and words[5] == key)
-    return next((int(words[4]) for words in held), None)
+    return next((int(words[4]) for line in lines if _is_lock_on(words := line.split(), os.fstat(fd))), None)
+
+
+def holds_flock(pid: int, fd: int) -> bool:
+    """Whether the process has the very open file by which the exclusive flock on `fd`'s file is held.
+
+    False for a process that is gone. Raises PermissionError where we may not look into it. /proc/PID/fdinfo names
+    the locks of each open file in lines `lock: 1: FLOCK  ADVISORY  WRITE …`.
+    """
+    wanted = os.fstat(fd)
+    folder = PROC / str(pid) / "fdinfo"
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    for name in names:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            lines = (folder / name).read_text("utf-8").splitlines()
+            if any(line.startswith("lock:") and _is_lock_on(line.split()[1:], wanted) for line in lines):
+                return True
+    return False
+
+
+def flock_holders(fd: int) -> tuple[int, ...]:
+    """Every process that keeps the exclusive flock on `fd`'s file, as far as we may look."""
+    found = []
+    for pid in sorted(int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()):
+        with suppress(PermissionError):
+            if holds_flock(pid, fd):
+                found.append(pid)
+    return tuple(found)
+
+
+def _is_lock_on(words: list[str], file: os.stat_result) -> bool:
+    key = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    return words[1:4:2] == ["FLOCK", "WRITE"] and words[5] == key
 
 
 def _script(argv: list[str]) -> str:

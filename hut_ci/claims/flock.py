@@ -92,26 +92,33 @@ def lost(lab: Lab, slot: Slot, claim: Claim) -> Steal | None:
 
 def kernel_owner(lab: Lab, slot: Slot) -> int | None:
     """The pid that took the lock, by the kernel's own list; None where nobody has it or the list does not show it."""
-    try:
-        with lock_folder(lab.lock_dir, create=False) as folder:
-            fd = open_existing(folder, lock_name(slot.id))
-    except FileNotFoundError:
-        return None
-    try:
-        return proc.flock_owner(fd)
-    finally:
-        os.close(fd)
+    with _lock_file(lab, slot) as fd:
+        return None if fd is None else proc.flock_owner(fd)
+
+
+def keepers(lab: Lab, slot: Slot) -> tuple[int, ...]:
+    """The pids of the processes that keep the slot locked, those that inherited the lock included, if we may look."""
+    with _lock_file(lab, slot) as fd:
+        return () if fd is None else proc.flock_holders(fd)
 
 
 def holder(lab: Lab, slot: Slot) -> Holder | None:
     """Who has the slot now; None when nobody has. Raises ConfigError for a lock file that cannot be trusted."""
+    with _lock_file(lab, slot) as fd:
+        return None if fd is None else read_holder(fd)
+
+
+@contextmanager
+def _lock_file(lab: Lab, slot: Slot) -> Iterator[int | None]:
+    """A descriptor of the slot's lock file; None where nobody ever claimed it. Raises ConfigError."""
     try:
         with lock_folder(lab.lock_dir, create=False) as folder:
             fd = open_existing(folder, lock_name(slot.id))
     except FileNotFoundError:
-        return None
+        yield None
+        return
     try:
-        return read_holder(fd)
+        yield fd
     finally:
         os.close(fd)
 

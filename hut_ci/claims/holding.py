@@ -8,8 +8,8 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,32 +114,34 @@ def end_hold(lab: Lab, slot: Slot, holder: Holder) -> None:
 
     Raises SlotError where a run or another program has the slot, or a process that is not ours to end.
     """
-    with _holding_process(lab, slot, holder) as pidfd:
-        if proc.name(holder.pid) != NAME:
+    with _holding_processes(lab, slot, holder) as pidfds:
+        if proc.name(holder.pid) != NAME or holder.pid not in pidfds:
             raise SlotError(
                 f"{slot.id} is held by {notes.who(holder)}, which is no hold",
                 why="only what `hut-ci slots hold` made is released like this; a run ends by itself",
                 todo=f"cancel that program (Ctrl-C, `kill {holder.pid}`), or as the operator: hut-ci slots steal",
             )
-        _signal(pidfd, signal.SIGTERM, slot, holder)
-        if not _gone(pidfd, END_SECONDS):
+        _signal(pidfds.values(), signal.SIGTERM, slot, holder)
+        if not _gone(pidfds.values(), END_SECONDS):
             raise SlotError(f"{slot.id}: the hold (pid {holder.pid}) does not end", todo=f"kill -KILL {holder.pid}")
 
 
 def end_holder(lab: Lab, slot: Slot, holder: Holder, grace: float, announce: Callable[[], None]) -> str:
-    """End whatever process holds the slot: SIGTERM, `grace` seconds for an orderly end, then SIGKILL.
+    """End whatever processes hold the slot: SIGTERM, `grace` seconds for an orderly end, then SIGKILL.
 
-    `announce` is called once it is certain that we may. The answer is the name of the signal that did it. Raises
-    SlotError where the process is not ours to end, or not this host's.
+    There are several where the lock was inherited: `flock FILE COMMAND` and its command. `announce` is called once
+    it is certain that we may. The answer is the name of the signal that did it. Raises SlotError where a process is
+    not ours to end, or not this host's.
     """
-    with _holding_process(lab, slot, holder) as pidfd:
-        _signal(pidfd, 0, slot, holder)
+    with _holding_processes(lab, slot, holder) as found:
+        pidfds = found.values()
+        _signal(pidfds, 0, slot, holder)
         announce()
-        _signal(pidfd, signal.SIGTERM, slot, holder)
-        if _gone(pidfd, grace):
+        _signal(pidfds, signal.SIGTERM, slot, holder)
+        if _gone(pidfds, grace):
             return "SIGTERM"
-        _signal(pidfd, signal.SIGKILL, slot, holder)
-        if not _gone(pidfd, END_SECONDS):
+        _signal(pidfds, signal.SIGKILL, slot, holder)
+        if not _gone(pidfds, END_SECONDS):
             raise SlotError(
                 f"{slot.id}: pid {holder.pid} does not end, not even by SIGKILL",
                 why="the kernel waits for its device; only unplugging it, or a reboot, helps",
@@ -148,38 +150,53 @@ def end_holder(lab: Lab, slot: Slot, holder: Holder, grace: float, announce: Cal
 
 
 @contextmanager
-def _holding_process(lab: Lab, slot: Slot, holder: Holder) -> Iterator[int]:
-    """A pidfd of the process that holds the lock by the kernel's word: a note alone may name anybody's pid."""
-    try:
-        pidfd = os.pidfd_open(holder.pid)
-    except (OSError, ValueError, OverflowError):
-        pidfd = -1
-    if pidfd < 0 or flock.kernel_owner(lab, slot) != holder.pid:
-        if pidfd >= 0:
-            os.close(pidfd)
-        raise SlotError(
-            f"{slot.id}: the process that holds it cannot be ended from here: {notes.who(holder)}",
-            why="it is in another container, has just ended, or is a power guardian that switches on again first",
-            todo="look again with `hut-ci slots status`; end it where it runs",
-        )
-    try:
-        yield pidfd
-    finally:
-        os.close(pidfd)
+def _holding_processes(lab: Lab, slot: Slot, holder: Holder) -> Iterator[dict[int, int]]:
+    """The pidfds, by pid, of the processes that have the locked file open: a number alone may be anybody's by now.
+
+    A guardian is left alone: it lets go as soon as the relay is on again.
+    """
+    with ExitStack() as opened:
+        pidfds: dict[int, int] = {}
+        for pid in flock.keepers(lab, slot):
+            if pid == holder.pid or not proc.ignores(pid, signal.SIGTERM):
+                with suppress(OSError):
+                    pidfds[pid] = os.pidfd_open(pid)
+                    opened.callback(os.close, pidfds[pid])
+        still = flock.keepers(lab, slot)  # the descriptor pins the process only from when it was opened
+        pidfds = {pid: pidfd for pid, pidfd in pidfds.items() if pid in still}
+        if not pidfds:
+            raise _out_of_reach(lab, slot, holder)
+        yield pidfds
 
 
-def _signal(pidfd: int, number: int, slot: Slot, holder: Holder) -> None:
+def _out_of_reach(lab: Lab, slot: Slot, holder: Holder) -> SlotError:
+    if flock.kernel_owner(lab, slot) == holder.pid and proc.is_hidden(holder.pid):
+        return _not_ours(slot, holder)
+    return SlotError(
+        f"{slot.id}: the process that holds it cannot be ended from here: {notes.who(holder)}",
+        why="it is in another container, has just ended, or is a power guardian that switches on again first",
+        todo="look again with `hut-ci slots status`; end it where it runs",
+    )
+
+
+def _not_ours(slot: Slot, holder: Holder) -> SlotError:
+    return SlotError(
+        f"{slot.id} is held by {notes.who(holder)}, whose processes are not yours to end",
+        why="only that user and root may",
+        todo=f"ask {holder.user}, or call this command as root (sudo)",
+    )
+
+
+def _signal(pidfds: Iterable[int], number: int, slot: Slot, holder: Holder) -> None:
     try:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, number)
+        for pidfd in pidfds:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
     except PermissionError as error:
-        raise SlotError(
-            f"{slot.id} is held by {notes.who(holder)}, whose processes are not yours to end",
-            why="only that user and root may",
-            todo=f"ask {holder.user}, or call this command as root (sudo)",
-        ) from error
+        raise _not_ours(slot, holder) from error
 
 
-def _gone(pidfd: int, seconds: float) -> bool:
+def _gone(pidfds: Iterable[int], seconds: float) -> bool:
+    """Whether all of them have ended within that time."""
     deadline = Deadline(seconds)
-    return bool(select.select([pidfd], [], [], deadline.remaining)[0])
+    return all(select.select([pidfd], [], [], deadline.remaining)[0] for pidfd in pidfds)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hut_ci.claims import notes, tickets
 from hut_ci.claims.lock_note import read_holder
-from hut_ci.claims.locking import POLL_SECONDS, try_exclusive
+from hut_ci.claims.locking import POLL_SECONDS, is_free, try_exclusive
 from hut_ci.claims.names import lock_name, queue_name
 from hut_ci.claims.safe_files import Folder, inner_folder, open_file
 from hut_ci.deadline import Deadline
@@ -21,6 +21,9 @@ from hut_ci.model import Holder, Slot
 from hut_ci.stages.slot import Waiting
 
 REFRESH_SECONDS = 0.25  # how soon a waiting person learns of a new holder or place
+# A waiter takes a free lock within milliseconds; for so long only one that is stopped or hangs leaves it lying. Each
+# of those before us has so long, so that only the first of us passes over the one at the head.
+PASS_SECONDS = 5.0
 
 
 class Place:
@@ -32,6 +35,8 @@ class Place:
         self._folder = folder
         self._ticket = ticket
         self._fd: int | None = open_file(folder, self.path.name)
+        self._left_lying: tuple[int, Deadline] | None = None  # our place, and since when nobody took the free lock
+        self._next_look = Deadline(0)
 
     @property
     def fd(self) -> int:
@@ -40,7 +45,10 @@ class Place:
 
     def acquire(self) -> bool:
         """Lock without waiting, if it is our turn; a file that somebody removed meanwhile locks nothing."""
-        if not self._ticket.is_next() or not try_exclusive(self.fd):
+        while not self._ticket.is_next():
+            if not self._passes_over():
+                return False
+        if not try_exclusive(self.fd):
             return False
         if not self._ticket.is_next():  # the operator stepped in front meanwhile
             fcntl.flock(self.fd, fcntl.LOCK_UN)
@@ -50,6 +58,21 @@ class Place:
         self.close()
         self._fd = open_file(self._folder, self.path.name)
         return self.acquire()
+
+    def _passes_over(self) -> bool:
+        """Whether somebody before us left the free lock lying and has lost the place for that."""
+        if not self._next_look.expired:
+            return False
+        if is_free(self.fd):
+            place = self._ticket.place()
+            if self._left_lying is None or self._left_lying[0] != place:  # somebody was served between two looks
+                self._left_lying = (place, Deadline(PASS_SECONDS * (place - 1)))
+            if self._ticket.pass_over(late=self._left_lying[1].expired):
+                return True
+        else:
+            self._left_lying = None
+        self._next_look = Deadline(REFRESH_SECONDS)
+        return False
 
     def look(self) -> Waiting:
         found, place, in_front = read_holder(self.fd), self._ticket.place(), self._ticket.in_front()

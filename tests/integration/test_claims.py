@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from hut_ci.claims import flock
+from hut_ci.claims.holding import end_holder
 from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
 from hut_ci.model import Lab, Slot
@@ -266,6 +267,105 @@ def test_guardian_that_was_handed_the_lock_keeps_the_slot(tmp_path: Path, start:
         claimable_now(tmp_path)
     finally:
         os.close(guardian)
+
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+@pytest.mark.skipif(not os.access(LAST_PID, os.W_OK), reason="only root can choose the next process number")
+def test_whoever_has_a_dead_holders_number_is_left_alone(tmp_path: Path, start: Start) -> None:
+    """The kernel still names the taker of a lock that its child keeps: by now another process has that number."""
+    first = start(tmp_path, "hut-01")
+    first.until("held")
+    first.tell("guard")
+    child = first.until("child")["child"]
+    lab = lab_of(tmp_path, "hut-01")
+    victim = flock.holder(lab, lab.slots[0])
+    assert victim is not None
+    first.kill()
+    with process_numbered(first.pid) as bystander:
+        assert (flock.kernel_owner(lab, lab.slots[0]), flock.keepers(lab, lab.slots[0])) == (first.pid, (child,))
+        assert end_holder(lab, lab.slots[0], victim, PATIENCE, lambda: None) == "SIGTERM"
+        assert bystander.poll() is None
+    claimable_now(tmp_path)
+
+
+@contextmanager
+def process_numbered(pid: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with this very number, which has to be free: others are started meanwhile, so it may take a few."""
+    for _ in range(100):
+        LAST_PID.write_text(str(pid - 1))
+        with subprocess.Popen(["/bin/sleep", "300"]) as process:
+            try:
+                if process.pid == pid:
+                    yield process
+                    return
+            finally:
+                process.kill()
+    pytest.fail(f"no process with the number {pid} in a hundred tries")
+
+
+def test_a_steal_ends_all_that_have_the_lock(tmp_path: Path) -> None:
+    """flock(1) hands its lock to its command: ending the one that took it frees nothing."""
+    lock = tmp_path / "hut-01.lock"
+    lock.touch(0o660)
+    lab = lab_of(tmp_path, "hut-01")
+    argv = ["flock", str(lock), "sh", "-c", "echo held; sleep 300; :"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as taker:
+        assert taker.stdout
+        try:
+            assert taker.stdout.readline() == b"held\n"
+            victim = flock.holder(lab, lab.slots[0])
+            assert victim is not None
+            assert victim.pid == taker.pid
+            assert len(flock.keepers(lab, lab.slots[0])) >= 2
+            assert end_holder(lab, lab.slots[0], victim, PATIENCE, lambda: None) == "SIGTERM"
+            claimable_now(tmp_path)
+        finally:
+            os.killpg(taker.pid, signal.SIGKILL)
+
+
+def test_a_stopped_waiter_is_passed_over_and_stands_at_the_end_again(tmp_path: Path, start: Start) -> None:
+    """Ctrl-Z at the head of the queue costs that waiter its place, not everybody the slot."""
+    holding = start(tmp_path, "hut-01")
+    holding.until("held")
+    stopped = start(tmp_path, "hut-01", "--hold", "0")
+    stopped.until("waiting", place=1)
+    second = start(tmp_path, "hut-01")
+    second.until("waiting", place=2)
+    third = start(tmp_path, "hut-01")
+    third.until("waiting", place=3)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+    holding.tell("release")
+    second.until("held")
+    os.kill(stopped.pid, signal.SIGCONT)
+    assert "place 2 in the queue" in stopped.until("waiting", place=2)["text"]
+    second.tell("release")
+    third.until("held")
+    third.tell("release")
+    stopped.until("held")
+
+
+def test_a_stopped_waiter_does_not_refuse_the_slot_to_whoever_does_not_wait(tmp_path: Path, start: Start) -> None:
+    with start_holding(tmp_path, start):
+        stopped = start(tmp_path, "hut-01", "--hold", "0")
+        stopped.until("waiting", place=1)
+        os.kill(stopped.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+    claimable_now(tmp_path)
+    os.kill(stopped.pid, signal.SIGCONT)
+    stopped.until("released")
+
+
+@contextmanager
+def start_holding(folder: Path, start: Start) -> Iterator[None]:
+    """The slot is held by another process for the length of the block."""
+    holding = start(folder, "hut-01")
+    holding.until("held")
+    yield
+    holding.tell("release")
+    holding.until("released")
 
 
 def test_lock_file_removed_under_a_waiter(tmp_path: Path, start: Start) -> None:

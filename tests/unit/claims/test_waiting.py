@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from hut_ci.claims.waiting import first_free
+from hut_ci.claims import tickets
+from hut_ci.claims.safe_files import inner_folder, lock_folder
+from hut_ci.claims.waiting import PASS_SECONDS, first_free, place
 from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
+from hut_ci.model import Holder, Slot
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,33 @@ def test_who_does_not_wait_is_told_of_no_wait() -> None:
     with pytest.raises(SlotError) as refused:
         first_free([], Deadline(0), None)
     assert refused.value.why == ""
+
+
+WAITER = Holder(pid=1, user="alice", host="bench", since_utc="")
+
+
+def test_whoever_was_passed_over_stands_at_the_end_again(tmp_path: Path) -> None:
+    """A waiter that is not late keeps its place; one that is gets a new one, and nobody else's is lost by that."""
+    with lock_folder(tmp_path, create=False) as folder, inner_folder(folder, "hut-01.queue", create=True) as queue:
+        with tickets.ticket(queue, WAITER) as first, tickets.ticket(queue, WAITER) as second:
+            assert not second.pass_over(late=False)
+            assert (first.place(), second.place()) == (1, 2)
+            assert second.pass_over(late=True)
+            assert second.is_next()
+            assert not first.is_next()
+            assert (first.place(), second.place()) == (2, 1)
+        assert list(tickets.waiting(queue)) == []
+
+
+@pytest.mark.real
+def test_a_waiter_that_hangs_is_passed_over_in_time(tmp_path: Path) -> None:
+    """Not stopped as far as the kernel can tell, but it never looks: the next one waits PASS_SECONDS, not for ever."""
+    slot = Slot("hut-01", "esp32-hut-01", ())
+    with (
+        lock_folder(tmp_path, create=False) as folder,
+        place(folder, slot, WAITER),
+        place(folder, slot, WAITER) as ours,
+    ):
+        waited = Deadline(3 * PASS_SECONDS)
+        assert first_free([ours], waited, None) is ours
+        assert PASS_SECONDS <= waited.elapsed < 2 * PASS_SECONDS
