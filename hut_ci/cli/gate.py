@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.build_options import pull_request_option
 from hut_ci.cli.child_pipeline import child_options, write_child
 from hut_ci.cli.durations import Duration
 from hut_ci.errors import UsageError
@@ -46,7 +47,7 @@ slots.json is what `hut-ci slots list --public --json` prints on the lab host. C
 @click.option("--payload", type=click.Path(path_type=Path), help="Its payload. [default: $GITHUB_EVENT_PATH]")
 @click.option("--only", metavar="NAMES", help="Slots, labels, chips, tags, variants, where the event names none.")
 @click.option("--commit", metavar="SHA", help="What a workflow that was started by hand tests. [default: $GITHUB_SHA]")
-@click.option("--pull-request", type=click.IntRange(1), metavar="N", help="The request that --commit is the head of.")
+@pull_request_option("The request that --commit is the head of.")
 @click.option("--word", default=WORD, show_default=True, help="The first word of a command in a comment.")
 @click.option("--label", default=LABEL, show_default=True, help="The label that asks for a run; NAME:WHAT, too.")
 @click.option(

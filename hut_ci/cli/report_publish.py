@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.build_options import pull_request_option
 from hut_ci.errors import ConfigError, PublishError, UsageError
 
 if TYPE_CHECKING:
@@ -29,14 +30,7 @@ SINCE = 72
 @click.argument("reports", nargs=-1, type=click.Path(path_type=Path), envvar="HUT_CI_REPORT_PUBLISH_REPORTS")
 @click.option("--request", metavar="FILE|JSON", help="hut.request.v1: which commit, slots and contexts.")
 @click.option("--publish", "--forge", "publish", multiple=True, metavar=FORGE, help="Where to; again for several.")
-@click.option(
-    "--pull-request",
-    "--merge-request",
-    "pull_request",
-    type=click.IntRange(1),
-    metavar="N",
-    help="The request that gets the comment.",
-)
+@pull_request_option("The request that gets the comment.")
 @click.option("--context", metavar="TEMPLATE", help="Name of the status. [default: hardware / {slot}]")
 @click.option(
     "--comment",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.build_options import choice_options, pull_request_option
+
 if TYPE_CHECKING:
     from hut_ci.artifact_cache import ArtifactCache
     from hut_ci.deadline import Deadline
@@ -55,18 +57,8 @@ class Wish:
 )
 @click.option("--variant", metavar="NAME", help="Variant of hut.yml; needed where it has several.")
 @click.option("--hut", type=click.Path(path_type=Path), help="Project file. [default: the commit's, or its base's]")
-@click.option(
-    "--pull-request",
-    "--merge-request",
-    "pull_request",
-    type=click.IntRange(1),
-    metavar="N",
-    help="The commit is this request's head: hut.yml is its base's.",
-)
-@click.option("--run-id", metavar="ID", help="The build's workflow run or pipeline. [default: found by the commit]")
-@click.option("--wait-build", metavar="SECONDS", type=float, help="How long to wait for the build. [default: 900]")
-@click.option("--allow-fork", is_flag=True, help="Take this commit's build from a fork: a stranger's code.")
-@click.option("--allow-undigested", is_flag=True, help="Take a GitHub artifact that has no digest.")
+@pull_request_option("The commit is this request's head: hut.yml is its base's.")
+@choice_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hut_ci.cli.build_options import choice_options, pull_request_option
 from hut_ci.cli.composition import LAB_HELP
 
 if TYPE_CHECKING:
@@ -49,19 +50,9 @@ log is known to be fatal.
 @click.option(
     "--publish", multiple=True, metavar="FORGE", help="Where statuses go; again for several. [default: --forge]"
 )
-@click.option(
-    "--pull-request",
-    "--merge-request",
-    "pull_request",
-    type=click.IntRange(1),
-    metavar="N",
-    help="The commit is this request's head: hut.yml is its base's, and it gets the comment.",
-)
+@pull_request_option("The commit is this request's head: hut.yml is its base's, and it gets the comment.")
 @click.option("--request", metavar="FILE|JSON", help="What is asked: a hut.request.v1 document.")
-@click.option("--run-id", metavar="ID", help="The build's workflow run or pipeline. [default: found by the commit]")
-@click.option("--wait-build", metavar="SECONDS", type=float, help="How long to wait for the build. [default: 900]")
-@click.option("--allow-fork", is_flag=True, help="Take this commit's build from a fork: a stranger's code.")
-@click.option("--allow-undigested", is_flag=True, help="Take a GitHub artifact that has no digest.")
+@choice_options
 @click.option("--skip-tested", is_flag=True, help="Do not run what has passed: same commit, bytes, suite and board.")
 @click.option("--context", metavar="TEMPLATE", help="Name of the status. [default: hardware / {slot}]")
 @click.option(
