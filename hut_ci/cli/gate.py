@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from hut_ci.cli.gate_answer import Answer, Gate
     from hut_ci.stages.trigger import Event, Ignored
 
-PAYLOAD_LIMIT = 32 << 20
-"""Bytes; GitHub's payloads end at 25 MB (docs: "Webhook events and payloads")."""
-
 EXAMPLES = """
 \b
 Examples:
@@ -99,6 +96,12 @@ def _open(options: dict[str, Any]) -> Gate:
             f"--context {options['context'][:80]!r} is no template", todo="put {slot} into it, like `hardware / {slot}`"
         )
     forges = forges_of(options["builds"] or str(address), options["publish"], os.environ)
+    if not forges.publish:
+        raise UsageError(
+            "--publish none leaves nobody to answer",
+            why="the gate asks for a test, and whoever waits for it looks at the statuses",
+            todo="name a forge, or leave the option out",
+        )
     return Gate(address, forges, {**options, "run_url": options["run_url"] or run_page(os.environ)})
 
 
@@ -122,6 +125,7 @@ def _event(gate: Gate, options: dict[str, Any]) -> Event | Ignored:
 
 
 def _on_github(options: dict[str, Any]) -> Event | Ignored:
+    from hut_ci.cli.gate_answer import payload_of
     from hut_ci.stages.github_event import read
 
     name = options["event"] or os.environ.get("GITHUB_EVENT_NAME")
@@ -129,16 +133,6 @@ def _on_github(options: dict[str, Any]) -> Event | Ignored:
     if not name:
         raise UsageError("no event was given", todo="run this in a workflow, or give --event and --payload")
     return read(name, payload_of(path) if path else {}, options["word"], options["label"])
-
-
-def payload_of(path: str | Path) -> object:
-    try:
-        with Path(path).open("rb") as file:
-            return json.loads(file.read(PAYLOAD_LIMIT))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is no payload of an event", why=str(error)[:200], todo="give the JSON that GitHub sent"
-        ) from error
 
 
 def _give(answer: Answer, options: dict[str, Any]) -> None:

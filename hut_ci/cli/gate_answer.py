@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SECONDS = 120.0
 """For all that is asked of a forge."""
+PAYLOAD_LIMIT = 32 << 20
+"""Bytes; GitHub's payloads end at 25 MB (docs: "Webhook events and payloads")."""
 DISCUSSED = (Refused, UsageError, ConfigError, SlotError)
 """What whoever asked can do something about, and is told."""
 
@@ -77,7 +80,6 @@ class Gate:
 
     def heard(self) -> Event | Ignored:
         """What started a pipeline on GitLab: a note is read again where a trigger's payload says that there is one."""
-        from hut_ci.cli.gate import payload_of
         from hut_ci.forges.gitlab.trigger import GitLabTrigger
         from hut_ci.stages.gitlab_event import Hint, asked_in, read
 
@@ -99,7 +101,7 @@ class Gate:
 
         options = self.options
         ask = allow(event, self._trigger(), options["forks"])
-        builds, sinks = self.forges.builds or self.address, self.forges.publish or (self.address,)
+        builds, sinks = self.forges.builds or self.address, self.forges.publish
         files = open_builds(builds, os.environ, self._deadline(), _say)
         project = project_at(files, ask.commit_sha, ask.pull_request).project
         choices = select(self._slots(), project, ask.names or (options["only"] or "").split())
@@ -180,6 +182,17 @@ class Gate:
         from hut_ci.deadline import Deadline
 
         return Deadline(SECONDS)
+
+
+def payload_of(path: str | Path) -> object:
+    """What a webhook said. Raises UsageError for a file that is no JSON."""
+    try:
+        with Path(path).open("rb") as file:
+            return json.loads(file.read(PAYLOAD_LIMIT))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is no payload of an event", why=str(error)[:200], todo="give the JSON that the forge sent"
+        ) from error
 
 
 def _try(what: Callable[[], object]) -> None:

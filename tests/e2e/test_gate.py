@@ -300,6 +300,12 @@ def test_slots_from_the_default_branch(job: Job) -> None:
     assert "has no file" in answer.stderr
 
 
+def test_an_answer_to_nobody_is_refused(job: Job) -> None:
+    answer, outputs = job.happens("push", {"deleted": False, "after": HEAD}, "--publish", "none")
+    assert (answer.code, outputs) == (2, {}), answer
+    assert job.nothing_was_said()
+
+
 def test_by_hand(job: Job) -> None:
     answer, outputs = job.happens("workflow_dispatch", {"inputs": {}}, "--commit", HEAD, "--only", "small")
     assert (answer.code, outputs["commit-sha"]) == (0, HEAD), answer
