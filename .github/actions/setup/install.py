@@ -85,11 +85,14 @@ def name_of(source: Path) -> str:
 
 
 def build(folder: Path) -> None:
-    """Make the environment where it stays (its scripts name it), and mark it complete at the end."""
+    """Make the environment where it stays (its scripts name it), and mark it complete at the end.
+
+    Every Python is isolated: a job's workspace, where this runs, must not shadow `venv` or `pip`.
+    """
     print(f"hut-ci setup: installing into {folder} (once for this host; about half a minute)", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
-    run([sys.executable, "-m", "venv", str(folder)], "install Python's venv module (python3-venv on Debian)")
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    run([sys.executable, "-I", "-m", "venv", str(folder)], "install Python's venv module (python3-venv on Debian)")
+    pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     locked, network = ["--require-hashes"], "look at pip's message above: the host needs a package index"
     run([*pip, *locked, "--only-binary", ":all:", "-r", str(SOURCE / "requirements" / "build.txt")], network)
     run([*pip, *locked, "--no-build-isolation", "-r", str(SOURCE / "requirements" / "main.txt")], network)
@@ -104,7 +107,9 @@ def build(folder: Path) -> None:
 
 
 def run(argv: Sequence[str], todo: str) -> None:
-    if subprocess.run(argv, stdout=sys.stderr, check=False).returncode:
+    """Start a program without what a job may have said to Python: pip starts others that are not isolated."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if subprocess.run(argv, stdout=sys.stderr, env=environ, check=False).returncode:
         raise Impossible(f"this failed: {' '.join(argv[:6])} …", todo)
 
 
