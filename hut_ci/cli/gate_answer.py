@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hut_ci.errors import ConfigError, HutCiError, Refused, SlotError, UsageError
+from hut_ci.errors import Cancelled, ConfigError, HutCiError, Refused, SlotError, UsageError
 
 if TYPE_CHECKING:
     from hut_ci.cli.forges import Forges
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hut_ci.forges.github.trigger import GitHubTrigger
     from hut_ci.forges.gitlab.trigger import GitLabTrigger
     from hut_ci.model import Request, Slot
+    from hut_ci.stages.publish import StatusSink
     from hut_ci.stages.trigger import Event, Ignored
 
 SECONDS = 120.0
@@ -92,7 +94,7 @@ class Gate:
         return asked_in(trigger.note(event), event, self.options["word"])
 
     def _ask(self, event: Event, give: Give) -> None:
-        from hut_ci.cli.forges import is_own_job, open_builds, open_sink
+        from hut_ci.cli.forges import is_own_job, open_builds
         from hut_ci.stages.gate import announced, request_document
         from hut_ci.stages.project_source import project_at
         from hut_ci.stages.request import from_document
@@ -119,10 +121,11 @@ class Gate:
         request = from_document(document, "the request")
         answer = Answer("run", request=request, document=document)
         others = [sink for sink in sinks if not is_own_job(sink, request.commit_sha, os.environ)]
-        with announced(request, [open_sink(sink, os.environ, self._deadline(), _say) for sink in others]):
+        openers = [partial(self._sink, sink) for sink in others]
+        with announced(request, openers):
+            if event.comment_id is not None:
+                _try(lambda: self._trigger().accept(str(event.comment_id)))
             give(answer)
-        if event.comment_id is not None:
-            _try(lambda: self._trigger().accept(str(event.comment_id)))
 
     def _slots(self) -> tuple[Slot, ...]:
         """The lab's list; `repo:` means the repository whose job this is, also where builds are elsewhere."""
@@ -178,6 +181,11 @@ class Gate:
 
         return open_trigger(self.address, os.environ, self._deadline(), _say)
 
+    def _sink(self, address: Address) -> StatusSink:
+        from hut_ci.cli.forges import open_sink
+
+        return open_sink(address, os.environ, self._deadline(), _say)
+
     def _deadline(self) -> Deadline:
         from hut_ci.deadline import Deadline
 
@@ -199,6 +207,8 @@ def _try(what: Callable[[], object]) -> None:
     """A reaction, a label or a reply that fails does not change what was decided."""
     try:
         what()
+    except Cancelled:
+        raise
     except HutCiError as error:
         _say(f"note: {error.what}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,22 +57,24 @@ def matrix(request: Request) -> dict[str, Any]:
 
 
 @contextmanager
-def announced(request: Request, sinks: Sequence[StatusSink]) -> Iterator[None]:
+def announced(request: Request, forges: Sequence[Callable[[], StatusSink]]) -> Iterator[None]:
     """Post `pending` for every pair, and for all together, before the block, which hands the request on.
 
-    Whatever ends the posting or the block before its end, none is left pending. Raises PublishError.
+    Whatever ends the posting or the block before its end, none is left pending. `forges` open one each, with time of
+    its own: what the posting has used up must not be missing when it is taken back. Raises PublishError.
     """
     contexts = [*(pair.context for pair in request.pairs), *([request.aggregate] if request.aggregate else [])]
-    posted: list[tuple[StatusSink, str]] = []
+    posted: dict[Callable[[], StatusSink], list[str]] = {}
     try:
-        for sink in sinks:
+        for open_forge in forges:
+            sink = open_forge()
             for context in contexts:
-                posted.append((sink, context))
+                posted.setdefault(open_forge, []).append(context)
                 _announce(request, sink, context)
         yield
     except BaseException:
-        for sink, context in posted:
-            _withdraw(request, sink, context)
+        for open_forge, named in posted.items():
+            _withdraw(request, open_forge(), named)
         raise
 
 
@@ -88,10 +90,11 @@ def _announce(request: Request, sink: StatusSink, context: str) -> None:
     )
 
 
-def _withdraw(request: Request, sink: StatusSink, context: str) -> None:
+def _withdraw(request: Request, sink: StatusSink, contexts: Sequence[str]) -> None:
     state = states.of_verdict({"name": "error"}).of(sink.vocabulary)
-    with suppress(PublishError):
-        sink.set_status(request.commit_sha, context, state, "lab error: the gate failed", request.run_url)
+    for context in contexts:
+        with suppress(PublishError):
+            sink.set_status(request.commit_sha, context, state, "lab error: the gate failed", request.run_url)
 
 
 def _pair(choice: Choice, choices: Sequence[Choice], context: str | None, *, named: bool) -> dict[str, Any]:

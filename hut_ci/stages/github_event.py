@@ -8,7 +8,7 @@ from typing import Any
 
 from hut_ci.errors import UsageError
 from hut_ci.stages import spoken
-from hut_ci.stages.trigger import Event, Ignored
+from hut_ci.stages.trigger import Event, Ignored, number
 
 Json = Mapping[str, Any]
 _SHA = re.compile(r"[0-9a-f]{40}\Z")
@@ -46,7 +46,9 @@ def read(name: str, payload: object, word: str = spoken.WORD, label: str = spoke
 def _push(data: Json) -> Event | Ignored:
     if data["deleted"] or data["after"] == NOWHERE:
         return Ignored("a branch was deleted")
-    return Event("push", commit_sha=_sha(data["after"]))
+    # Of an annotated tag `after` is the tag's own id.
+    tag = str(data.get("ref", "")).startswith("refs/tags/")
+    return Event("push", commit_sha=_sha(data["head_commit"]["id"] if tag else data["after"]))
 
 
 def _build(data: Json) -> Event | Ignored:
@@ -57,11 +59,11 @@ def _build(data: Json) -> Event | Ignored:
         return Ignored("the build did not succeed")
     if run["head_repository"] is None or run["head_repository"]["id"] != data["repository"]["id"]:
         return Ignored("the build is of a fork: a label or a comment of somebody who may write has to ask for it")
-    requests = [int(pull["number"]) for pull in run["pull_requests"] if pull["head"]["sha"] == sha]
+    requests = [number(pull["number"]) for pull in run["pull_requests"] if pull["head"]["sha"] == sha]
     return Event(
         "build",
         commit_sha=sha,
-        run_id=str(int(run["id"])),
+        run_id=str(number(run["id"])),
         pull_request=requests[0] if run["event"].startswith("pull_request") and requests else None,
     )
 
@@ -76,7 +78,7 @@ def _label(data: Json, prefix: str) -> Event | Ignored:
     return Event(
         "label",
         commit_sha=_sha(data["pull_request"]["head"]["sha"]),
-        pull_request=int(data["pull_request"]["number"]),
+        pull_request=number(data["pull_request"]["number"]),
         sender=str(data["sender"]["login"]),
         command=command,
         label=name,
@@ -92,10 +94,10 @@ def _comment(data: Json, word: str) -> Event | Ignored:
         return Ignored("the comment asks for nothing")
     return Event(
         "comment",
-        pull_request=int(data["issue"]["number"]),
+        pull_request=number(data["issue"]["number"]),
         sender=str(comment["user"]["login"]),
         command=command,
-        comment_id=str(int(comment["id"])),
+        comment_id=str(number(comment["id"])),
         at=str(comment["created_at"]),
     )
 

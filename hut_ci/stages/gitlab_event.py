@@ -12,7 +12,7 @@ from typing import Any
 
 from hut_ci.errors import UsageError
 from hut_ci.stages import spoken
-from hut_ci.stages.trigger import Event, Ignored
+from hut_ci.stages.trigger import Event, Ignored, number
 
 BY_HAND = ("web", "api", "pipeline", "chat")
 
@@ -78,4 +78,4 @@ def _merge_request(ci: Mapping[str, str]) -> Event | Ignored:
 def _hint(payload: Any) -> Hint | Ignored:
     if payload["object_kind"] != "note" or payload.get("merge_request") is None:
         return Ignored("nobody wrote a note on a merge request")
-    return Hint(int(payload["merge_request"]["iid"]), int(payload["object_attributes"]["id"]))
+    return Hint(number(payload["merge_request"]["iid"]), number(payload["object_attributes"]["id"]))

@@ -51,7 +51,8 @@ def from_document(document: Any, name: str) -> Request:
         )
     pairs = tuple(_pair(entry, document["pairs"]) for entry in document["pairs"])
     for what, seen in (("slot", [_place(pair) for pair in pairs]), ("context", _contexts(document, pairs))):
-        if twice := next((entry for entry in seen if seen.count(entry) > 1), None):
+        folded = [entry.casefold() for entry in seen]  # GitHub takes contexts for the same that differ in case alone
+        if twice := next((entry for entry in seen if folded.count(entry.casefold()) > 1), None):
             raise ConfigError(
                 f"{name}: two statuses would share the {what} {twice}",
                 why="the last one would hide the others",

@@ -53,6 +53,13 @@ class Ask:
     forks_allowed: bool = False
 
 
+def number(value: object) -> int:
+    """A number as forges count things: whole and positive. Raises TypeError."""
+    if type(value) is not int or not 0 < value < 1 << 63:
+        raise TypeError("no number of a thing")
+    return value
+
+
 class Forge(Protocol):
     """A forge, as far as permissions are concerned. `may_write` is False wherever it cannot be told."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -44,9 +46,31 @@ class Statuses:
         self.stands[context] = state
 
 
+def opened(*forges: Statuses) -> list[Callable[[], Statuses]]:
+    return [lambda forge=forge: forge for forge in forges]  # type: ignore[misc]  # mypy infers no default
+
+
+class Hurried(Statuses):
+    """One whose time is over: the next request of the same opening is too late."""
+
+    def set_status(self, *arguments: Any) -> None:
+        if self.room <= 0:
+            raise PublishError("no time is left")
+        super().set_status(*arguments)
+
+
+def test_what_is_taken_back_has_time_of_its_own() -> None:
+    stands: dict[str, str] = {}
+    openings = [Hurried(room=1, stands=stands), Hurried(room=9, stands=stands)]
+    with pytest.raises(PublishError, match="no time"), announced(REQUEST, [lambda: openings.pop(0)]):
+        pytest.fail("it was handed on")
+    assert stands
+    assert set(stands.values()) == {"error"}
+
+
 def test_what_is_handed_on_stays_pending() -> None:
     forge = Statuses()
-    with announced(REQUEST, [forge]):
+    with announced(REQUEST, [lambda: forge]):
         assert set(forge.stands.values()) == {"pending"}
     assert {"hardware / hut-01", "hardware / hut-02"} <= set(forge.stands)
     assert set(forge.stands.values()) == {"pending"}
@@ -55,7 +79,7 @@ def test_what_is_handed_on_stays_pending() -> None:
 @pytest.mark.parametrize("error", [Cancelled(signal.SIGTERM), UsageError("no such folder"), OSError(28, "full")])
 def test_what_is_not_handed_on_is_an_error(error: Exception) -> None:
     forges = [Statuses(), Statuses()]
-    with pytest.raises(type(error)), announced(REQUEST, forges):
+    with pytest.raises(type(error)), announced(REQUEST, opened(*forges)):
         raise error
     assert [set(forge.stands.values()) for forge in forges] == [{"error"}, {"error"}]
 
@@ -63,6 +87,6 @@ def test_what_is_not_handed_on_is_an_error(error: Exception) -> None:
 @pytest.mark.parametrize("failure", [PublishError("no room"), Cancelled(signal.SIGINT)])
 def test_where_the_second_status_fails_the_first_is_an_error(failure: HutCiError) -> None:
     forges = [Statuses(), Statuses(room=1, failure=failure)]
-    with pytest.raises(type(failure)), announced(REQUEST, forges):
+    with pytest.raises(type(failure)), announced(REQUEST, opened(*forges)):
         pytest.fail("it was handed on")
     assert all(set(forge.stands.values()) == {"error"} for forge in forges)

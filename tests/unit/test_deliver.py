@@ -325,6 +325,8 @@ def test_a_request(tmp_path: Path) -> None:
         ({"pairs": [{"slot": "../etc"}]}, "slot"),
         ({"pairs": [{"slot": "hut-01"}, {"slot": "hut-01"}]}, "share the slot hut-01"),
         ({"pairs": [{"slot": "hut-01", "variant": "i2s"}] * 2}, "share the slot hut-01 / i2s"),
+        ({"pairs": [{"slot": "hut-01", "variant": name} for name in ("muse", "Muse")]}, "share the slot hut-01 / muse"),
+        ({"pairs": [{"slot": "hut-01", "context": "Hardware"}]}, "share the context Hardware"),
         ({"pairs": [{"slot": "hut-01", "context": "hardware"}]}, "share the context hardware"),
         ({"not_after": "tomorrow"}, "not_after"),
         ({"not_after": "2027-13-45T99:99Z"}, "not_after"),

@@ -60,6 +60,7 @@ def changed(payload: dict[str, Any], path: str, value: object) -> dict[str, Any]
     ("name", "payload", "expected"),
     [
         ("push", PUSH, Event("push", SHA)),
+        ("push", {**PUSH, "ref": "refs/tags/v1", "after": "0f" * 20, "head_commit": {"id": SHA}}, Event("push", SHA)),
         ("workflow_run", BUILD, Event("build", SHA, 12, run_id="99")),
         ("workflow_run", changed(BUILD, "workflow_run.event", "push"), Event("build", SHA, run_id="99")),
         (
@@ -121,6 +122,9 @@ def test_an_edited_comment_that_would_count_if_it_were_new() -> None:
         ("push", []),
         ("push", {}),
         ("push", changed(PUSH, "after", "main")),
+        ("issue_comment", changed(COMMENT, "issue", {"number": float("inf"), "pull_request": {}})),
+        ("issue_comment", changed(COMMENT, "issue", {"number": -1, "pull_request": {}})),
+        ("issue_comment", changed(COMMENT, "comment.id", True)),
         ("pull_request_target", changed(LABEL, "pull_request", {"number": "x", "head": {"sha": SHA}})),
         ("pull_request_target", changed(LABEL, "pull_request", None)),
         ("issue_comment", changed(COMMENT, "comment", None)),

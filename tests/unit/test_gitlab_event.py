@@ -61,6 +61,8 @@ def test_what_does_not(ci: dict[str, str], payload: object) -> None:
         ({"CI_PIPELINE_SOURCE": "trigger"}, []),
         ({"CI_PIPELINE_SOURCE": "trigger"}, {}),
         ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": {"iid": "12; id"}}),
+        ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": {"iid": float("inf")}}),
+        ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": {"iid": -12}}),
     ],
 )
 def test_what_is_not_gitlabs(ci: dict[str, str], payload: object) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from github.GithubException import GithubException
 
-from hut_ci.errors import ArtifactError, HutCiError, PublishError
+from hut_ci.errors import ArtifactError, PublishError
 from hut_ci.forges.fields import as_text
 from hut_ci.forges.github import answers
 from hut_ci.forges.github.api import GitHubApi
@@ -29,7 +29,7 @@ class GitHubTrigger:
             with self.api.asking(ArtifactError, "look at a permission", "`metadata: read`"):
                 found = self.api.get(f"collaborators/{quote(user, safe='')}/permission")
                 return found.get("role_name") in MAY_WRITE or found.get("permission") in MAY_WRITE
-        except HutCiError:
+        except ArtifactError:
             return False
 
     def pull_request(self, number: int) -> PullRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from hut_ci.errors import ArtifactError, HutCiError, PublishError
+from hut_ci.errors import ArtifactError, PublishError
 from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.gitlab import answers
 from hut_ci.forges.gitlab.api import GitLabApi
@@ -27,7 +27,7 @@ class GitLabTrigger:
         try:
             with self.api.asking(ArtifactError, "look at a member", READING):
                 return as_number(self.api.get(f"members/all/{quote(user, safe='')}")["access_level"]) >= DEVELOPER
-        except HutCiError:
+        except ArtifactError:
             return False
 
     def pull_request(self, number: int) -> PullRequest:
