@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hut_ci.errors import Cancelled, ConfigError, HutCiError, Refused, SlotError, UsageError
+from hut_ci.errors import ArtifactError, Cancelled, ConfigError, HutCiError, Refused, SlotError, UsageError
 
 if TYPE_CHECKING:
     from hut_ci.cli.forges import Forges
@@ -28,7 +28,7 @@ SECONDS = 120.0
 """For all that is asked of a forge."""
 PAYLOAD_LIMIT = 32 << 20
 """Bytes; GitHub's payloads end at 25 MB (docs: "Webhook events and payloads")."""
-DISCUSSED = (Refused, UsageError, ConfigError, SlotError)
+DISCUSSED = (Refused, UsageError, ConfigError, SlotError, ArtifactError)
 """What whoever asked can do something about, and is told."""
 
 

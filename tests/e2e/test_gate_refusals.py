@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import time
+from collections.abc import Callable
+
 import pytest
 from console_script import HutCi
 from fakes.github import FakeGitHub
 from test_gate import BASE, HEAD, HOSTILE, NEWER, Job
 from upstream import NAME
+
+from hut_ci.deadline import Deadline
 
 PUSH = {"deleted": False, "after": HEAD}
 
@@ -26,6 +33,42 @@ def test_a_permission_that_github_cannot_tell_for_a_moment_is_asked_again(job: J
     job.github.fail("get_permission", fault, 1)
     answer, outputs = job.comments("/hil hut-01", login="mallory")
     assert (answer.code, outputs) == (9, {}), answer
+
+
+def test_a_gate_that_is_cancelled_refuses_nobody(job: Job) -> None:
+    """security 22: a signal while GitHub is asked for a permission is no answer of GitHub's."""
+    job.pull()
+    job.github.fail("get_permission", "slow", None)
+    job.comments("nothing")
+    event = job.hut_ci.folder / "event.json"
+    event.write_text(json.dumps(label_event()))
+    job.hut_ci.environ["GITHUB_EVENT_NAME"] = "pull_request_target"
+    with job.hut_ci.start("gate") as gate:
+        try:
+            until(lambda: "get_permission" in job.github.operations())
+            gate.send_signal(signal.SIGTERM)
+            said = gate.communicate(timeout=30)
+        finally:
+            gate.kill()
+    assert gate.returncode == 143, said
+    assert job.states() == {}
+    assert job.replies() == []
+
+
+def label_event() -> dict[str, object]:
+    return {
+        "action": "labeled",
+        "label": {"name": "hil"},
+        "pull_request": {"number": 12, "head": {"sha": HEAD}},
+        "sender": {"login": "ada"},
+    }
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = Deadline(seconds)
+    while not condition():
+        assert not deadline.expired
+        time.sleep(0.01)
 
 
 def test_a_closed_request_is_refused(job: Job) -> None:

@@ -50,3 +50,8 @@ def test_two_jobs_install_once_and_nothing_of_their_workspace_runs(tmp_path: Pat
     told = subprocess.run([program, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert told.stdout.startswith("hut-ci")
     assert program in (tmp_path / "outputs-2").read_text()
+    Path(program).unlink()  # an installation that was complete once
+    again = start(workspace, environments, tmp_path / "outputs-3")
+    again.communicate(timeout=PATIENCE)
+    assert again.returncode == 0
+    assert Path(program).exists()

@@ -53,8 +53,11 @@ def home_of_environments() -> Path:
         return Path(named)
     if os.access(SHARED, os.W_OK):
         return SHARED
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "hut-ci" / "env"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise Impossible("this user has no home", "name a folder that may be written in $HUT_CI_ENV_DIR") from error
+    return cache / "hut-ci" / "env"
 
 
 def install(home: Path) -> Path:
@@ -62,15 +65,15 @@ def install(home: Path) -> Path:
     if sys.version_info < LEAST:
         raise Impossible(f"Python {platform.python_version()} is too old", "put Python 3.11 or newer first on PATH")
     folder = home / name_of(SOURCE)
-    if not (folder / COMPLETE).exists():
+    if not complete(folder):
         try:
             home.mkdir(parents=True, exist_ok=True)
             with alone(folder.with_suffix(".lock")):
-                if not (folder / COMPLETE).exists():
+                if not complete(folder):
                     build(folder)
         except OSError as error:
             raise Impossible(f"{folder}: {error}", "name a folder that may be written in $HUT_CI_ENV_DIR") from error
-    return folder / "bin" / "hut-ci"
+    return program(folder)
 
 
 def name_of(source: Path) -> str:
@@ -103,14 +106,38 @@ def build(folder: Path) -> None:
     shutil.copytree(SOURCE / "hut_ci", copy / "hut_ci", ignore=shutil.ignore_patterns("__pycache__"))
     run([*pip, "--no-build-isolation", "--no-deps", str(copy)], "report this, with pip's message above")
     shutil.rmtree(copy)
+    if not starts(folder):
+        raise Impossible(
+            f"{program(folder)} does not start", "look at PIP_ variables and pip's configuration of this host"
+        )
     (folder / COMPLETE).touch()
 
 
+def program(folder: Path) -> Path:
+    return folder / "bin" / "hut-ci"
+
+
+def starts(folder: Path) -> bool:
+    """Whether it runs at all: pip may have been told to install elsewhere, or its Python may be gone since."""
+    try:
+        argv = [program(folder), "--version"]
+        return subprocess.run(argv, stdout=subprocess.DEVNULL, env=environment(), check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def complete(folder: Path) -> bool:
+    return (folder / COMPLETE).exists() and starts(folder)
+
+
 def run(argv: Sequence[str], todo: str) -> None:
-    """Start a program without what a job may have said to Python: pip starts others that are not isolated."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    if subprocess.run(argv, stdout=sys.stderr, env=environ, check=False).returncode:
+    if subprocess.run(argv, stdout=sys.stderr, env=environment(), check=False).returncode:
         raise Impossible(f"this failed: {' '.join(argv[:6])} …", todo)
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what a job may have said to Python: pip starts others that are not isolated."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 @contextmanager
