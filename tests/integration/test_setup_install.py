@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,6 +30,80 @@ def start(workspace: Path, environments: Path, outputs: Path) -> subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def module_of(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("setup_install", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def setup() -> Iterator[ModuleType]:
+    """The program as a module; it changes its own mask, which is taken back."""
+    before = os.umask(0o077)
+    yield module_of(INSTALL)
+    os.umask(before)
+
+
+def planted(home: Path, setup: ModuleType) -> Path:
+    """An installation that says that it is complete."""
+    folder: Path = home / setup.name_of(setup.SOURCE)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "hut-ci").write_text("#!/bin/sh\n")
+    (folder / "bin" / "hut-ci").chmod(0o755)
+    (folder / setup.COMPLETE).touch()
+    return folder
+
+
+READER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from test_setup_install import INSTALL, Path, module_of
+setup = module_of(INSTALL)
+name = setup.name_of(setup.SOURCE)  # before the drop: the source may be its owner's alone
+setup.name_of = lambda source: name
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+home = setup.home_of_environments(Path(sys.argv[2]))
+print(setup.install(home) if home == Path(sys.argv[2]) else home)
+"""
+
+
+def test_a_complete_installation_is_used_where_it_may_only_be_read(setup: ModuleType) -> None:
+    with tempfile.TemporaryDirectory(prefix="environments-") as name:
+        shared = Path(name)
+        shared.chmod(0o755)
+
+        def used() -> Path:
+            argv = [sys.executable, "-c", READER, str(Path(__file__).parent), str(shared)]
+            environ = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(shared / "cache")}
+            return Path(subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout.strip())
+
+        os.umask(0o022)
+        folder = planted(shared, setup)
+        shared.chmod(0o555)
+        assert used() == folder / "bin" / "hut-ci"
+        (folder / setup.COMPLETE).unlink()
+        assert used() == shared / "cache" / "hut-ci" / "env", "what is not complete is not used"
+        shared.chmod(0o755)
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o2770, 0o060), (0o700, 0)], ids=["a group's", "one's own"])
+def test_the_next_user_of_a_groups_folder_can_go_on(tmp_path: Path, setup: ModuleType, mode: int, group: int) -> None:
+    home = tmp_path / "environments"
+    home.mkdir()
+    home.chmod(mode)
+    setup.build = lambda _: planted(home, setup)
+    folder = setup.install(home).parents[1]
+    (lock,) = home.glob("*.lock")
+    assert lock.stat().st_mode & 0o060 == group
+    assert folder.stat().st_mode & 0o060 == group
 
 
 @pytest.mark.real

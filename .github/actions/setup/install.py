@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import uuid
@@ -47,12 +48,12 @@ def main() -> int:
     return 0
 
 
-def home_of_environments() -> Path:
-    """$HUT_CI_ENV_DIR, else the host's shared folder where it may be written, else the user's own cache."""
+def home_of_environments(shared: Path = SHARED) -> Path:
+    """$HUT_CI_ENV_DIR, else the host's shared folder if it has this already or may be written, else one's cache."""
     if named := os.environ.get("HUT_CI_ENV_DIR"):
         return Path(named)
-    if os.access(SHARED, os.W_OK):
-        return SHARED
+    if os.access(shared, os.W_OK) or complete(shared / name_of(SOURCE)):
+        return shared
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:
@@ -68,6 +69,8 @@ def install(home: Path) -> Path:
     if not complete(folder):
         try:
             home.mkdir(parents=True, exist_ok=True)
+            if home.stat().st_mode & stat.S_ISGID:  # a group's folder: the next user must be able to go on
+                os.umask(0o002)
             with alone(folder.with_suffix(".lock")):
                 if not complete(folder):
                     build(folder)
