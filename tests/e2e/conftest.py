@@ -9,6 +9,7 @@ def test_it(lab_of, hut_ci, firmware):
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,6 +68,15 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
         return path
 
     return build
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A host's folder of installations: made by the first job of all test processes, used by the others."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "environments"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

