@@ -115,9 +115,11 @@ def _own_forge() -> str:
 
 
 def _event(gate: Gate, options: dict[str, Any]) -> Event | Ignored:
+    from hut_ci.cli.gate_sources import heard_on_gitlab
     from hut_ci.stages.trigger import Ignored
 
-    event = gate.heard() if gate.address.kind == "gitlab" else _on_github(options)
+    on_gitlab = gate.address.kind == "gitlab"
+    event = heard_on_gitlab(gate.address, options["word"]) if on_gitlab else _on_github(options)
     if isinstance(event, Ignored) or event.kind != "manual":
         return event
     here = os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA")
@@ -125,7 +127,7 @@ def _event(gate: Gate, options: dict[str, Any]) -> Event | Ignored:
 
 
 def _on_github(options: dict[str, Any]) -> Event | Ignored:
-    from hut_ci.cli.gate_answer import payload_of
+    from hut_ci.cli.gate_sources import payload_of
     from hut_ci.stages.github_event import read
 
     name = options["event"] or os.environ.get("GITHUB_EVENT_NAME")
