@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hut_ci import __version__
+from hut_ci.cli.json_answers import tell_errors_in_json
 from hut_ci.cli.lanes import keep_to_lane, lane
 
 # command → (module under hut_ci.cli, its line in `hut-ci --help`)
@@ -43,6 +44,7 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         give_variables(command, f"HUT_CI_{cmd_name}")
         keep_to_lane(command, cmd_name)
+        tell_errors_in_json(command)
         return command
 
     def resolve_command(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hut_ci.cli.json_answers import give
 from hut_ci.cli.report_publish import publish, sweep
 from hut_ci.errors import ConfigError
 
@@ -44,7 +44,7 @@ def validate(file: Path, as_json: bool) -> None:
     file = _report_in(file)
     found = problems(read(file))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        give(found)
     if found:
         raise _invalid(file, found)
     if not as_json:

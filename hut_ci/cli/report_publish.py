@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hut_ci.cli.build_options import pull_request_option
+from hut_ci.cli.json_answers import give
 from hut_ci.errors import ConfigError, PublishError, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         raise UsageError("nothing says where to publish", todo="give `--publish github:OWNER/NAME`")
     posted, troubles = _deliver(request, documents, forges, options["comment"])
     if as_json:
-        click.echo(json.dumps([_entry(where, status) for where, status in posted], indent=2))
+        give([_entry(where, status) for where, status in posted])
     else:
         for where, status in posted:
             click.echo(ci_log(f"{where}  {status.context}: {status.state}, {status.description}"))
@@ -105,7 +105,7 @@ def sweep(forge: str, commits: tuple[str, ...], since: int, context: str | None,
         swept = _sweep(address, commits, since, context)
         ended, troubles = list(swept.ended), swept.troubles
     if as_json:
-        click.echo(json.dumps([_entry(str(address), status) for status in ended], indent=2))
+        give([_entry(str(address), status) for status in ended])
     else:
         for status in ended:
             click.echo(ci_log(f"{status.sha[:12]}  {status.context}: {status.state}, {status.description}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from hut_ci.cli.build_options import choice_options, pull_request_option
 from hut_ci.cli.composition import LAB_HELP
+from hut_ci.cli.json_answers import give
 
 if TYPE_CHECKING:
     from hut_ci.model import Report
@@ -109,7 +111,7 @@ def run_one(slot: str | None, options: dict[str, Any]) -> int:
         report = run(order, tools)
     _give_outputs(out)
     if options["as_json"]:
-        click.echo((out / "report.json").read_text("utf-8"))
+        give(json.loads((out / "report.json").read_text("utf-8")))
     else:
         _print_answer(report, out, learnt=order.hut is not None or report.project_digest is not None)
     delivery.refuse_silence()
@@ -118,8 +120,6 @@ def run_one(slot: str | None, options: dict[str, Any]) -> int:
 
 def _give_outputs(out: Path) -> None:
     """For later steps of a job on GitHub, from the written report."""
-    import json
-
     from hut_ci.cli.workflow_commands import give_outputs
     from hut_ci.reports.status_text import full_status
 
@@ -142,8 +142,6 @@ def _give_outputs(out: Path) -> None:
 
 
 def _print_answer(report: Report, out: Path, *, learnt: bool) -> None:
-    import json
-
     from hut_ci.cli.composition import from_here, wants_colour
     from hut_ci.reports.escaping import ci_log
     from hut_ci.reports.status_text import full_status

@@ -16,10 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
-import click
-
 from hut_ci import process
 from hut_ci.cli.answers import Answer, show_answers
+from hut_ci.cli.json_answers import give
 from hut_ci.cli.live_table import live_table
 from hut_ci.cli.whole import tell_all
 from hut_ci.cli.workflow_commands import give_outputs
@@ -50,7 +49,7 @@ def run_several(slots: Sequence[str], options: dict[str, Any]) -> int:
     jobs = [Job(slot, (*words, "--slot", slot), out / file_name(slot)) for slot in slots]
     answers = run_jobs(jobs, shown=options["progress"] != "none" and not options["as_json"])
     if options["as_json"]:
-        click.echo(json.dumps({answer.name: answer.document for answer in answers}, indent=2))
+        give({answer.name: answer.document for answer in answers})
     else:
         show_answers(answers)
     codes = [answer.exit_code for answer in answers]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hut_ci.cli.durations import Duration
+from hut_ci.cli.json_answers import give
 from hut_ci.cli.slot_options import json_option, lab_option, named
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def selftest(slot_ids: tuple[str, ...], wait: float, folder: Path | None, lab_pa
     if as_json:
         facts = [{"slot": s.slot, "pid": s.pid, "held": s.held, "released": s.released} for s in spans]
         document = {"result": "failed" if wrong else "ok", "problems": wrong, "spans": facts}
-        click.echo(json.dumps({**document, "evidence": path and str(path)}, indent=2))
+        give({**document, "evidence": path and str(path)})
     else:
         click.echo("\n".join([*lines, *([f"evidence: {path}"] if path else [])]))
     if wrong:
