@@ -79,6 +79,7 @@ def cycle(
       hut-ci power cycle hut-01
       hut-ci power cycle hut-01 --off-seconds 10 --wait 60 --json
     """
+    from hut_ci.cli.workflow_commands import give_outputs
     from hut_ci.deadline import Deadline
     from hut_ci.power.wiring import cycle_slot
 
@@ -88,6 +89,7 @@ def cycle(
         on = power.on_seconds if on_seconds is None else on_seconds
         timed = replace(bench.slot, power=replace(power, off_seconds=off, on_seconds=on))
         result = cycle_slot(bench.lab, timed, bench.claims, bench.switch, Deadline(within))
+    give_outputs({"result": result.result, "detail": result.detail, "proven": str(result.proven).lower()})
     answer(slot, result, as_json, f"cycled ({proof_text(bench.slot, result)})")
 
 

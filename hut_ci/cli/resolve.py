@@ -35,6 +35,18 @@ The file is `artifact` in --out, as the forge keeps it: `hut-ci firmware inspect
 NAME = "artifact"
 LIMIT_SECONDS = 900.0
 """For everything but the wait for a running build: reading hut.yml, the choice, the download."""
+OUTPUTS = {
+    "path": "path",
+    "artifact-id": "artifact_id",
+    "artifact-name": "artifact_name",
+    "artifact-digest": "digest",
+    "run-id": "run_id",
+    "run-url": "run_url",
+    "event": "event",
+    "commit-sha": "commit_sha",
+    "built-sha": "built_sha",
+}
+"""What a step of a workflow on GitHub gets: output → fact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +92,15 @@ def command(**options: Any) -> None:
     The choice is that of `hut-ci run --commit`: hut.yml of the commit (of its base branch for a
     pull request) names it, its job and run are checked, its bytes have the forge's digest.
     """
+    from hut_ci.cli.workflow_commands import give_outputs
     from hut_ci.stages.artifact import full_sha
 
     wish = Wish(full_sha(options["commit"]), options["hut"], options["pull_request"])
     artifact = _fetched(wish, options)
+    told = facts(artifact)
+    give_outputs({output: str(told[fact] or "") for output, fact in OUTPUTS.items()})
     if options["as_json"]:
-        click.echo(json.dumps(facts(artifact), indent=2))
+        click.echo(json.dumps(told, indent=2))
     else:
         _show(artifact)
 

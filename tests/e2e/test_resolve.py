@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from conftest import Firmware
@@ -31,6 +32,29 @@ def test_the_one_artifact_among_decoys(github: FakeGitHub, hut_ci: HutCi, firmwa
     assert wanted.digest in again.stdout
     assert len(github.blobs.calls) == 1
     assert repo.all_statuses() == []
+
+
+def test_a_step_of_a_workflow_gets_outputs(github: FakeGitHub, hut_ci: HutCi, firmware: Firmware) -> None:
+    repo = github_with_decoys(github, zipped(firmware("ready")))
+    token_for(hut_ci, github)
+    outputs = hut_ci.folder / "outputs"
+    outputs.touch()
+    hut_ci.environ |= {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs)}
+    assert hut_ci("resolve", "--commit", SHA, "--forge", GITHUB).code == 0
+    told = dict(re.findall(r"^([a-z-]+)<<(?:.+)\n(.*)\n", outputs.read_text(), re.M))
+    wanted = repo.runs[-1].artifacts[-1]
+    assert told == {
+        "path": str(hut_ci.folder / "hut-ci-artifact" / "artifact"),
+        "artifact-id": str(wanted.id),
+        "artifact-name": "firmware-i2s",
+        "artifact-digest": wanted.digest,
+        "run-id": str(repo.runs[-1].id),
+        "run-url": told["run-url"],
+        "event": "push",
+        "commit-sha": SHA,
+        "built-sha": SHA,
+    }
+    assert told["run-url"].endswith(told["run-id"])
 
 
 def test_a_gitlab_job(gitlab: FakeGitLab, hut_ci: HutCi, firmware: Firmware) -> None:
