@@ -27,10 +27,11 @@ test-real: $(VENV)/.test home-assistant ## the tests that need heavy real parts
 home-assistant:            ## a real Home Assistant, the newest that this Python runs; tests say why where there is none
 	@$(MAKE) --no-print-directory $(VENV)-ha/.ready
 
-check: $(VENV)/.check      ## lint, types, format
+check: $(VENV)/.check      ## lint, types, format; workflows, actions, components and examples
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/lint
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
