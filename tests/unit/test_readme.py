@@ -56,7 +56,7 @@ def test_the_pages_commands_and_options_exist(page: Path) -> None:
 
     text = page.read_text("utf-8")
     for line in re.findall(r"^    hut-ci (.+)$", text, re.M):
-        words = shlex.split(line.partition("  #")[0].replace("$(git rev-parse HEAD)", "5" * 40))
+        words = shlex.split(line.partition("  #")[0].partition(" > ")[0].replace("$(git rev-parse HEAD)", "5" * 40))
         command: click.Command | None = hut_ci
         while isinstance(command, click.Group):
             command = command.get_command(click.Context(command), words.pop(0))
