@@ -386,13 +386,17 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One variant on one slot; `context` is where its status stands, an informational one has no say in the whole."""
+    """One variant on one slot; `context` is where its status stands, an informational one has no say in the whole.
+
+    `blocked` names the evidence that nothing can run there now.
+    """
 
     slot: str
     context: str
     variant: str | None = None
     label: str | None = None
     informational: bool = False
+    blocked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hut_ci.cli.lanes import refuse_in_upstream
 from hut_ci.errors import UsageError
 
 if TYPE_CHECKING:
+    from hut_ci.deadline import Deadline
     from hut_ci.forges.address import Address
     from hut_ci.forges.rights import Right
 
@@ -85,11 +86,23 @@ def _rights(address: Address) -> list[Right]:
         from hut_ci.forges.github import api as github
         from hut_ci.forges.github.rights import rights as of_github
 
-        return of_github(github.open_api(address, token, until, _quiet))
+        return [*of_github(github.open_api(address, token, until, _quiet)), *_of_runners(address, until)]
     from hut_ci.forges.gitlab import api as gitlab
     from hut_ci.forges.gitlab.rights import rights as of_gitlab
 
     return of_gitlab(gitlab.open_api(address, token, until, _quiet))
+
+
+def _of_runners(address: Address, until: Deadline) -> list[Right]:
+    """That of the gate's second token, where there is one."""
+    from hut_ci.credentials import read_token
+    from hut_ci.forges.address import RUNNERS_VARIABLE, runners_source
+    from hut_ci.forges.github import api as github
+    from hut_ci.forges.github.rights import runners_right
+
+    if not os.environ.get(RUNNERS_VARIABLE):
+        return []
+    return [runners_right(github.open_api(address, read_token(runners_source(address), os.environ), until, _quiet))]
 
 
 def _show(name: str, rights: list[Right]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hut_ci.deadline import Deadline
 from hut_ci.errors import HutCiError, PublishError
-from hut_ci.forges.address import Address, parse_address, token_source
+from hut_ci.forges.address import RUNNERS_VARIABLE, Address, parse_address, runners_source, token_source
 
 if TYPE_CHECKING:
     from hut_ci.credentials import Token
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hut_ci.forges.gitlab.trigger import GitLabTrigger
     from hut_ci.stages.comment import Conversation
     from hut_ci.stages.publish import StatusSink
+    from hut_ci.stages.serving import Runner
 
     Builds = GitHubBuilds | GitLabBuilds
 
@@ -181,3 +182,17 @@ def open_trigger(
     from hut_ci.forges.gitlab.trigger import GitLabTrigger
 
     return GitLabTrigger(gitlab.open_api(address, token, deadline, on_pause))
+
+
+def open_runners(
+    address: Address, environ: Mapping[str, str], deadline: Deadline, on_pause: Pause
+) -> tuple[Runner, ...] | None:
+    """The runners of a repository; None without the token that is for this alone."""
+    if address.kind != "github" or not environ.get(RUNNERS_VARIABLE):
+        return None
+    from hut_ci.credentials import read_token
+    from hut_ci.forges.github.api import open_api
+    from hut_ci.forges.github.runners import runners
+
+    token = read_token(runners_source(address), environ)
+    return runners(open_api(address, token, deadline, on_pause))

@@ -30,8 +30,9 @@ Examples:
 
 \b
 slots.json is what `hut-ci slots list --public --json` prints on the lab host. Commands in comments:
-`/hil`, `/hil hut-01 esp32`, `/hil @SHA`, `/hil help`; labels: `hil`, `hil:hut-01`. Exit codes:
-0 whether a run was asked for or not (the answer's `decision` tells), 9 refused.
+`/hil`, `/hil hut-01 esp32`, `/hil @SHA`, `/hil help`; labels: `hil`, `hil:hut-01`. A token in
+$HUT_CI_RUNNERS_TOKEN that may list the repository's runners tells which slots nobody would serve. Exit codes:
+0 whether a run was asked for or not (the answer's `decision` tells), 4 no slot can be served, 9 refused.
 """
 
 
@@ -138,8 +139,11 @@ def _on_github(options: dict[str, Any]) -> Event | Ignored:
 
 
 def _give(answer: Answer, options: dict[str, Any]) -> None:
+    from hut_ci.cli.json_answers import give
     from hut_ci.cli.workflow_commands import give_outputs
     from hut_ci.stages.gate import matrix
+    from hut_ci.stages.serving import evidence
+    from hut_ci.stages.verdict import sentence
 
     request, document = answer.request, answer.document
     legs = matrix(request) if request else {"include": []}
@@ -156,10 +160,11 @@ def _give(answer: Answer, options: dict[str, Any]) -> None:
     give_outputs(told)
     if options["as_json"]:
         shown = {**told, "request": document, "matrix": legs}
-        click.echo(json.dumps({name.replace("-", "_"): value for name, value in shown.items()}, indent=2))
+        give({name.replace("-", "_"): value for name, value in shown.items()})
     elif request:
         for pair in request.pairs:
-            click.echo(f"{request.commit_sha[:12]}  {pair.context}: asked for, answer by {request.not_after}")
+            told_of = sentence(evidence(pair)) if pair.blocked else f"asked for, answer by {request.not_after}"
+            click.echo(f"{request.commit_sha[:12]}  {pair.context}: {told_of}")
     else:
         click.echo(f"{answer.decision}: {answer.reason or 'the grammar was explained'}")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hut_ci.cli.gate_sources import lab_slots, opened
+from hut_ci.cli.gate_sources import known_runners, lab_slots, opened
 from hut_ci.errors import ArtifactError, ConfigError, Refused, SlotError, UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hut_ci.cli.gate_asker import Asker
     from hut_ci.forges.address import Address
     from hut_ci.model import Request
+    from hut_ci.stages.publish import StatusSink
     from hut_ci.stages.trigger import Event, Ignored
 
 DISCUSSED = (Refused, UsageError, ConfigError, SlotError, ArtifactError)
@@ -24,7 +25,7 @@ DISCUSSED = (Refused, UsageError, ConfigError, SlotError, ArtifactError)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`decision` is `run`, `ignored` or `help`; only a run has a request."""
+    """`decision` is `run`, `blocked`, `ignored` or `help`; only a run has a request."""
 
     decision: str
     reason: str = ""
@@ -47,7 +48,8 @@ class Gate:
     def answer(self, event: Event | Ignored, give: Give) -> None:
         """What becomes of `event` is given to `give`, and whoever asked is told.
 
-        Where `give` raises, what was asked for is taken back. Raises what `allow` and `select` raise.
+        Where `give` raises, what was asked for is taken back. Raises what `allow` and `select` raise, and SlotError
+        where no slot can be served.
         """
         from hut_ci.cli.gate_asker import Asker
         from hut_ci.stages.trigger import Ignored
@@ -79,7 +81,10 @@ class Gate:
         document = self._document(event)
         request = from_document(document, "the request")
         others = [sink for sink in self.forges.publish if not is_own_job(sink, request.commit_sha, os.environ)]
-        with announced(request, [partial(opened, open_sink, sink) for sink in others]):
+        sinks = [partial(opened, open_sink, sink) for sink in others]
+        if all(pair.blocked for pair in request.pairs):
+            raise _blocked(request, sinks, give)
+        with announced(request, sinks):
             asker.accept()
             give(Answer("run", request=request, document=document))
 
@@ -105,4 +110,17 @@ class Gate:
             answer_within=options["answer_within"],
             context=options["context"],
             aggregate=options["aggregate"],
+            runners=known_runners(self.address),
         )
+
+
+def _blocked(request: Request, sinks: Sequence[Callable[[], StatusSink]], give: Give) -> SlotError:
+    """Answer for good what no slot can be served for; the error that says so to whoever asked."""
+    from hut_ci.stages.deliver import deliver, results_of
+    from hut_ci.stages.gate import refused_by_lab
+
+    for sink in sinks:
+        deliver(request, (), sink())
+    error = refused_by_lab(request, results_of(request, ()))
+    give(Answer("blocked", error.what))
+    return error

@@ -1,4 +1,4 @@
-"""What the gate decides from: the event that started it, and the lab's list of slots."""
+"""What the gate decides from: the event that started it, the lab's list of slots, and who serves them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from hut_ci.deadline import Deadline
-from hut_ci.errors import UsageError
+from hut_ci.errors import ArtifactError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from hut_ci.forges.address import Address
     from hut_ci.model import Slot
+    from hut_ci.stages.serving import Runner
     from hut_ci.stages.trigger import Event, Ignored
 
 SECONDS = 120.0
@@ -85,6 +86,17 @@ def _of_branch(source: str, address: Address) -> bytes:
             todo="put there what `hut-ci slots list --public --json` prints on the lab host",
         )
     return data
+
+
+def known_runners(address: Address) -> tuple[Runner, ...] | None:
+    """Who could serve the slots; None where nobody tells, or no token was given that may ask."""
+    from hut_ci.cli.forges import open_runners
+
+    try:
+        return opened(open_runners, address)
+    except (ArtifactError, ConfigError) as error:
+        say(f"note: {error.what}; every slot is tried")
+        return None
 
 
 def say(text: str) -> None:

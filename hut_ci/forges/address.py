@@ -23,6 +23,8 @@ API_URL = {
     "github": (("GITHUB_API_URL",), "https://api.github.com"),
     "gitlab": (("GITLAB_API_URL", "CI_API_V4_URL"), "https://gitlab.com/api/v4"),
 }
+RUNNERS_VARIABLE = "HUT_CI_RUNNERS_TOKEN"
+"""Of the environment: what holds the one token that may list runners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +95,16 @@ def token_source(address: Address, environ: Mapping[str, str]) -> Source:
         f"`hut-ci doctor --forge {address}` says which rights it needs.",
         risk="Who reads this token can act in your repository.",
         key=f"${prefix}_TOKEN_FILE",
+    )
+
+
+def runners_source(address: Address) -> Source:
+    """Where the token is that may list a repository's runners: no job's own token may."""
+    return Source(
+        service="GitHub",
+        file=None,
+        variables=(RUNNERS_VARIABLE,),
+        make=f"Leave ${RUNNERS_VARIABLE} out, or give a fine-grained token of {address.name}: Administration, read.",
+        risk="",
+        key="",
     )

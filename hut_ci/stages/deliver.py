@@ -13,6 +13,8 @@ from hut_ci.stages import publish
 from hut_ci.stages.aggregate import ORDER, Result, result, whole
 from hut_ci.stages.comment import Conversation, When, upsert
 from hut_ci.stages.publish import Status, StatusSink
+from hut_ci.stages.serving import evidence
+from hut_ci.stages.verdict import sentence
 
 
 def results_of(request: Request, documents: Sequence[object]) -> list[Result]:
@@ -23,24 +25,28 @@ def results_of(request: Request, documents: Sequence[object]) -> list[Result]:
 def deliver(request: Request, documents: Sequence[object], forge: StatusSink) -> list[Status]:
     """Post the final status of every slot, and of all together. A missing or mismatching report is `error`.
 
-    Commit, slots and contexts are the request's. Raises PublishError where the forge does not take it.
+    A slot that was blocked from the start needs none. Commit, slots and contexts are the request's. Raises
+    PublishError where the forge does not take it.
     """
-    posted = [
-        publish.publish(
-            _about(request, pair, documents),
-            forge,
-            sha=request.commit_sha,
-            slot=pair.slot,
-            context=pair.context,
-            target_url=request.run_url,
-            allow_already=request.skip_tested,
-            upstream=request.builds is not None,
-        )
-        for pair in request.pairs
-    ]
+    posted = [_answer(request, pair, _about(request, pair, documents), forge) for pair in request.pairs]
     if request.aggregate:
         posted.append(aggregate(request, results_of(request, documents), forge, request.aggregate))
     return posted
+
+
+def _answer(request: Request, pair: Pair, document: object, forge: StatusSink) -> Status:
+    if document is None and pair.blocked is not None:
+        return publish.settle(forge, request.commit_sha, pair.context, evidence(pair), request.run_url)
+    return publish.publish(
+        document,
+        forge,
+        sha=request.commit_sha,
+        slot=pair.slot,
+        context=pair.context,
+        target_url=request.run_url,
+        allow_already=request.skip_tested,
+        upstream=request.builds is not None,
+    )
 
 
 def aggregate(request: Request, results: Sequence[Result], forge: StatusSink, context: str) -> Status:
@@ -96,6 +102,8 @@ def _hardware(document: object) -> Mapping[str, Any]:
 
 
 def _result(request: Request, pair: Pair, document: object) -> Result:
+    if document is None and pair.blocked is not None:
+        return Result(request.name_of(pair), "blocked", sentence(evidence(pair)), pair.informational)
     refused = publish.refusal(
         document,
         request.commit_sha,

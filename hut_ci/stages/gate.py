@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hut_ci.errors import PublishError
+from hut_ci.errors import PublishError, SlotError
 from hut_ci.model import Pair, Project, Request
 from hut_ci.reports import states
 from hut_ci.stages import publish
+from hut_ci.stages.aggregate import Result
 from hut_ci.stages.publish import StatusSink
 from hut_ci.stages.request import SCHEMA
 from hut_ci.stages.selection import Choice
+from hut_ci.stages.serving import Runner, blocked_by, evidence
 from hut_ci.stages.trigger import Ask
 
 WAITING = "waiting for a board"
@@ -30,10 +32,17 @@ def request_document(
     answer_within: float,
     context: str | None = None,
     aggregate: str | None = None,
+    runners: Sequence[Runner] | None = None,
 ) -> dict[str, Any]:
-    """A hut.request.v1; `answer_within` is in seconds from now, `context` a template with {slot}."""
+    """A hut.request.v1; `answer_within` is in seconds from now, `context` a template with {slot}.
+
+    `runners` are those that there are, None where that is not known.
+    """
     named = project.variants != Project().variants
-    pairs = [_pair(choice, choices, context, named=named) for choice in choices]
+    served = {variant.name for slot, variant in choices if blocked_by(slot, runners) is None}
+    pairs = [
+        {**_pair(choice, choices, context, named=named), **_hindrance(choice, runners, served)} for choice in choices
+    ]
     until = datetime.now(UTC) + timedelta(seconds=answer_within)
     return _known(
         schema_version=SCHEMA,
@@ -53,17 +62,30 @@ def request_document(
 
 def matrix(request: Request) -> dict[str, Any]:
     """What a workflow makes one job of each from; empty words stand for what is not named."""
-    return {"include": [_leg(pair) for pair in request.pairs]}
+    return {"include": [_leg(pair) for pair in request.pairs if pair.blocked is None]}
+
+
+def refused_by_lab(request: Request, results: Sequence[Result]) -> SlotError:
+    """Why nothing of a request can run, for whoever asked; `results` are those of its pairs."""
+    told = "; ".join(f"{entry.slot}: {entry.sentence.removeprefix('blocked: ')}" for entry in results)
+    return SlotError(
+        f"no board can be tested on now: {told}",
+        why="the lab, or a part of it, is away",
+        todo="ask again when it is back, or ask for another slot",
+        evidence=request.pairs[0].blocked or "",
+    )
 
 
 @contextmanager
 def announced(request: Request, forges: Sequence[Callable[[], StatusSink]]) -> Iterator[None]:
     """Post `pending` for every pair, and for all together, before the block, which hands the request on.
 
-    Whatever ends the posting or the block before its end, none is left pending. `forges` open one each, with time of
-    its own: what the posting has used up must not be missing when it is taken back. Raises PublishError.
+    Blocked ones get their final state. Whatever ends the posting or the block before its end, none is left pending.
+    `forges` open one each, with time of its own: what the posting has used up must not be missing when it is taken
+    back. Raises PublishError.
     """
-    contexts = [*(pair.context for pair in request.pairs), *([request.aggregate] if request.aggregate else [])]
+    waiting = [pair.context for pair in request.pairs if pair.blocked is None]
+    contexts = [*waiting, *([request.aggregate] if request.aggregate else [])]
     posted: dict[Callable[[], StatusSink], list[str]] = {}
     try:
         for open_forge in forges:
@@ -71,6 +93,9 @@ def announced(request: Request, forges: Sequence[Callable[[], StatusSink]]) -> I
             for context in contexts:
                 posted.setdefault(open_forge, []).append(context)
                 _announce(request, sink, context)
+            for pair in request.pairs:
+                if pair.blocked is not None:
+                    publish.settle(sink, request.commit_sha, pair.context, evidence(pair), request.run_url)
         yield
     except BaseException:
         for open_forge, named in posted.items():
@@ -107,6 +132,17 @@ def _pair(choice: Choice, choices: Sequence[Choice], context: str | None, *, nam
         variant=variant.name if named else None,
         context=context.replace("{slot}", place) if context else None,
     )
+
+
+def _hindrance(choice: Choice, runners: Sequence[Runner] | None, served: Container[str]) -> dict[str, Any]:
+    """What keeps a pair from running; `served` are the names of variants that run on some slot.
+
+    A board that was set aside on purpose costs the whole its green only where nothing else runs its variant.
+    """
+    slot, variant = choice
+    blocked = blocked_by(slot, runners)
+    aside = blocked == "slot_quarantined" and variant.name in served
+    return _known(blocked=blocked, informational=aside or None)
 
 
 def _leg(pair: Pair) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from hut_ci.reports.escaping import cut, plain
 from hut_ci.reports.json_document import problems
 from hut_ci.reports.status_text import status_text
 from hut_ci.stages.artifact import full_sha
-from hut_ci.stages.verdict import sentence
+from hut_ci.stages.verdict import judge, sentence
 
 CONTEXT = "hardware / {slot}"
 ERROR = {"name": "error"}
@@ -107,6 +107,12 @@ def announce(
     state = states.table()[states.RUNNING].of(forge.vocabulary)
     words = due(text, not_after, forge.description_limit)
     return _post(forge, Status(full_sha(sha), context.replace("{slot}", slot), state, words), target_url)
+
+
+def settle(forge: StatusSink, sha: str, context: str, evidence: Evidence, target_url: str | None = None) -> Status:
+    """Post the final state that `evidence` decides by itself, where no report is to come."""
+    state = states.of_verdict({"name": judge(evidence).name.value}).of(forge.vocabulary)
+    return _post(forge, Status(full_sha(sha), context, state, sentence(evidence)), target_url)
 
 
 def publish(

@@ -84,6 +84,7 @@ def _pair(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Pai
         variant=entry.get("variant"),
         label=entry.get("label"),
         informational=entry.get("informational", False),
+        blocked=entry.get("blocked"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from hut_ci.errors import DoesNotFit, HutCiError, SlotError, UsageError
+from hut_ci.errors import DoesNotFit, UsageError
 from hut_ci.firmware.fit import unmet
 from hut_ci.model import Project, Slot, Variant
 
@@ -36,14 +36,13 @@ def select(slots: Sequence[Slot], project: Project, wanted: Sequence[str]) -> li
     """Every wanted variant on every wanted slot that it fits, in the order of the lab and of hut.yml; never empty.
 
     `wanted` names slots (by id, label, chip or tag) and variants; where it names no slot, or no variant, all of them
-    are meant. Raises UsageError for a name that neither knows and for too many, SlotError (slot_quarantined) where
-    only slots that are set aside would do, DoesNotFit with what each slot lacks.
+    are meant. Slots that are set aside are among them: the answer names them. Raises UsageError for a name that
+    neither knows and for too many, DoesNotFit with what each slot lacks.
     """
     boards, variants = _wanted(slots, project, wanted)
-    fitting = [(slot, variant) for slot in boards for variant in variants if not unmet(slot.facts, variant.needs)]
-    choices = [(slot, variant) for slot, variant in fitting if slot.quarantined is None]
+    choices = [(slot, variant) for slot in boards for variant in variants if not unmet(slot.facts, variant.needs)]
     if not choices:
-        raise _nothing(boards, variants, fitting)
+        raise _nothing(boards, variants)
     if len(choices) > MOST_PAIRS:
         raise UsageError(
             f"{len(choices)} runs were asked for at once",
@@ -80,15 +79,7 @@ def _unknown(slots: Sequence[Slot], project: Project, name: str) -> UsageError:
     )
 
 
-def _nothing(slots: Sequence[Slot], variants: Sequence[Variant], fitting: Sequence[Choice]) -> HutCiError:
-    if fitting:
-        aside = ", ".join(dict.fromkeys(f"{slot.id}: {slot.quarantined}" for slot, _ in fitting))
-        return SlotError(
-            f"every board that fits is quarantined ({aside})",
-            why="their operator set them aside",
-            todo="ask the lab's operator, or name another slot",
-            evidence="slot_quarantined",
-        )
+def _nothing(slots: Sequence[Slot], variants: Sequence[Variant]) -> DoesNotFit:
     lacks = [f"{slot.id}, {variant.name}: {_lack(slot, variant)}" for slot in slots for variant in variants]
     more = f"; and {len(lacks) - 6} more" if len(lacks) > 6 else ""
     return DoesNotFit(

@@ -11,9 +11,7 @@ from typing import Protocol
 from hut_ci.errors import PublishError
 from hut_ci.model import Evidence
 from hut_ci.reports import states
-from hut_ci.reports.escaping import cut
-from hut_ci.stages.publish import DUE, Posted, Status, StatusSink
-from hut_ci.stages.verdict import judge, sentence
+from hut_ci.stages.publish import DUE, Posted, Status, StatusSink, settle
 
 _DUE = re.compile(rf"{DUE} (\d{{4}}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z)$")
 
@@ -47,18 +45,10 @@ def sweep(forge: Statuses, commits: Iterable[str], contexts: Sequence[str], now_
     for sha in commits:
         try:
             for late in overdue(forge.statuses(sha), contexts, now_utc, forge.vocabulary):
-                ended.append(_end(forge, sha, late))
+                ended.append(settle(forge, sha, late.context, Evidence("no_answer", {"by": late.by}), late.target_url))
         except PublishError as error:
             troubles.append(error)
     return Swept(tuple(ended), tuple(troubles))
-
-
-def _end(forge: Statuses, sha: str, late: Overdue) -> Status:
-    evidence = Evidence("no_answer", {"by": late.by})
-    state = states.of_verdict({"name": judge(evidence).name.value}).of(forge.vocabulary)
-    status = Status(sha, late.context, state, cut(sentence(evidence), forge.description_limit))
-    forge.set_status(status.sha, status.context, status.state, status.description, late.target_url)
-    return status
 
 
 def overdue(posted: Iterable[Posted], contexts: Sequence[str], now_utc: str, vocabulary: str) -> list[Overdue]:

@@ -46,6 +46,8 @@ ELSEWHERE = {
     "slot_busy": "test_outcomes.py",
     "slot_absent": "test_outcomes.py",
     "slot_quarantined": "test_outcomes.py",
+    "runner_absent": "test_gate_blocked.py",
+    "runner_offline": "test_gate_blocked.py",
     "too_late": "test_publish_later.py",
     "flash_chip_error": "unit/esptool",
     "flash_failed": "unit/esptool",

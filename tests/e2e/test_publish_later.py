@@ -257,6 +257,18 @@ def test_the_doctor_finds_what_a_github_token_lacks(github: FakeGitHub, hut_ci: 
     assert repo.check_runs(RECORDED) == []
 
 
+def test_the_doctor_tries_the_token_for_runners_where_there_is_one(github: FakeGitHub, hut_ci: HutCi) -> None:
+    github.repositories["acme/firmware"].set_branch("main", RECORDED)
+    token_for(hut_ci, github)
+    for right, held in (("read", True), ("", False)):
+        value = f"github_pat_runners{right}"
+        github.add_token(value, login="lab", kind="pat", permissions={"administration": right})
+        hut_ci.environ["HUT_CI_RUNNERS_TOKEN"] = value
+        code, found = rights(hut_ci, GITHUB)
+        assert (code, found["administration: read"]) == (0 if held else 2, held), found
+    assert "no job's own token can have it" in hut_ci("doctor", "--forge", GITHUB).stdout
+
+
 def test_the_doctor_finds_what_a_gitlab_token_lacks(gitlab: FakeGitLab, hut_ci: HutCi) -> None:
     gitlab_with_decoys(gitlab, b"")
     token_for(hut_ci, gitlab=gitlab)

@@ -18,7 +18,8 @@ from hut_ci.cli.resolve import OUTPUTS
 SETUP = ROOT / ".github" / "actions" / "setup" / "action.yml"
 CARRYING = [path for path in ACTIONS if path != SETUP]
 PAGE = ROOT / "docs" / "github.md"
-NOT_OPTIONS = {"HUT_CI", "HUT_CI_LANE"}
+NOT_OPTIONS = {"HUT_CI", "HUT_CI_LANE", "HUT_CI_RUNNERS_TOKEN"}
+"""The last one is a token, which no command line takes."""
 INTERFACES = [*(ROOT / ".github" / "workflows" / name for name in ("hil.yml", "hil-sweep.yml")), *ACTIONS]
 TWINS = {
     "hil": ROOT / ".github" / "workflows" / "hil.yml",

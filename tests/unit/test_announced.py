@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from hut_ci.errors import Cancelled, HutCiError, PublishError, UsageError
-from hut_ci.stages.gate import announced
+from hut_ci.stages.gate import announced, matrix
 from hut_ci.stages.request import from_document
 
 REQUEST = from_document(
@@ -36,6 +36,7 @@ class Statuses:
     vocabulary: str = "github"
     description_limit: int = 140
     stands: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def set_status(self, sha: str, context: str, state: str, description: str, target_url: str | None) -> None:
         assert (sha, target_url) == (REQUEST.commit_sha, REQUEST.run_url)
@@ -43,7 +44,7 @@ class Statuses:
         self.room -= 1
         if self.room == -1:
             raise self.failure
-        self.stands[context] = state
+        self.stands[context], self.texts[context] = state, description
 
 
 def opened(*forges: Statuses) -> list[Callable[[], Statuses]]:
@@ -74,6 +75,19 @@ def test_what_is_handed_on_stays_pending() -> None:
         assert set(forge.stands.values()) == {"pending"}
     assert {"hardware / hut-01", "hardware / hut-02"} <= set(forge.stands)
     assert set(forge.stands.values()) == {"pending"}
+
+
+def test_what_cannot_be_served_is_final_at_once_and_stays() -> None:
+    first, second = REQUEST.pairs
+    request = replace(REQUEST, pairs=(first, replace(second, label="esp32-hut-02", blocked="runner_offline")))
+    forge = Statuses()
+    with announced(request, [lambda: forge]):
+        assert forge.stands == {"hardware / hut-01": "pending", "hardware / hut-02": "error", "hardware": "pending"}
+    assert [leg["slot"] for leg in matrix(request)["include"]] == ["hut-01"]
+    with pytest.raises(OSError, match="full"), announced(request, [lambda: forge]):
+        raise OSError(28, "full")
+    told = {context: text.partition(":")[0] for context, text in forge.texts.items()}
+    assert told == {"hardware / hut-01": "lab error", "hardware / hut-02": "blocked", "hardware": "lab error"}
 
 
 @pytest.mark.parametrize("error", [Cancelled(signal.SIGTERM), UsageError("no such folder"), OSError(28, "full")])

@@ -294,6 +294,21 @@ def test_remarks_are_about_the_firmwares_failures_only() -> None:
     assert remarks(document) == []
 
 
+def test_a_slot_that_cannot_be_served_is_answered_without_a_report() -> None:
+    pairs = (
+        Pair("hut-01", "hardware / hut-01", label="esp32-hut-01"),
+        Pair("hut-02", "hardware / hut-02", label="esp32-hut-02", blocked="runner_offline"),
+    )
+    sink = Sink()
+    deliver(asked(pairs=pairs), [recorded("pass")], sink)
+    assert [sink.posted[pair.context][1] for pair in pairs] == ["success", "error"]
+    assert sink.posted["hardware / hut-02"][2].startswith("blocked: ")
+    assert sink.posted["hardware"][1] == "error", "security 23: what was not tested is not green"
+    assert "hut-02: blocked: " in sink.posted["hardware"][2]
+    deliver(asked(pairs=pairs), [recorded("pass"), recorded("pass", "hut-02")], sink)
+    assert sink.posted["hardware"][1] == "success", "a report that came after all counts"
+
+
 # --- the request -----------------------------------------------------------------------------------------------------
 
 REQUEST = {
@@ -331,6 +346,7 @@ def test_a_request(tmp_path: Path) -> None:
         ({"not_after": "tomorrow"}, "not_after"),
         ({"not_after": "2027-13-45T99:99Z"}, "not_after"),
         ({"builds": "ftp:x"}, "builds"),
+        ({"pairs": [{"slot": "hut-01", "blocked": "because"}]}, "blocked"),
         ({"more": 1}, "more"),
         ({"run_url": "javascript:x"}, "run_url"),
     ],

@@ -7,6 +7,7 @@ check. Nothing is written either way.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from github.GithubException import GithubException
@@ -30,6 +31,12 @@ def rights(api: GitHubApi) -> list[Right]:
             _comments(api),
             _check_runs(api),
         ]
+
+
+def runners_right(api: GitHubApi) -> Right:
+    """Of the token that is for the list of runners alone."""
+    right = _read(api, "actions/runners", "administration: read", "seeing that a slot's runner is away")
+    return replace(right, remedy=f"{FINE}, Administration: read; no job's own token can have it")
 
 
 def _read(api: GitHubApi, path: str, name: str, needed_for: str) -> Right:
