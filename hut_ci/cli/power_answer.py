@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
+
+from hut_ci.cli.json_answers import give
 
 if TYPE_CHECKING:
     from hut_ci.model import PowerResult, Slot
@@ -30,19 +33,44 @@ def proof_text(slot: Slot, result: PowerResult) -> str:
     return f"proven by {slot.power.proof}" if result.proven else "unproven: hut-ci power test finds a proof"
 
 
-def answer(slot: str, result: PowerResult, as_json: bool, text: str, **more: str | None) -> None:
-    """Print the result; exit code 7 for anything but `ok`."""
+def answer(slot: Slot, result: PowerResult, as_json: bool, text: str, **more: str | None) -> None:
+    """Print the result. Raises PowerError (exit code 7) for anything but `ok`."""
     from hut_ci.errors import PowerError
 
     if as_json:
-        click.echo(json.dumps({"slot": slot, **asdict(result), **more}))
-        if result.result != "ok":
-            click.get_current_context().exit(PowerError.exit_code)
-        return
+        give({"slot": slot.id, **asdict(result), **more})
+    elif result.result == "ok":
+        click.echo(f"{slot.id}: {text}, {result.seconds:.1f} s")
     if result.result != "ok":
         raise PowerError(
-            f"{slot}: {result.result} ({result.detail}): {result.text}",
-            todo=NO_SWITCH if result.detail == "no_switch" else f"hut-ci power status {slot}",
+            f"{slot.id}: {result.result} ({result.detail}): {result.text}",
+            todo=NO_SWITCH if result.detail == "no_switch" else f"hut-ci power status {slot.id}",
             fields={"detail": result.detail},
         )
-    click.echo(f"{slot}: {text}, {result.seconds:.1f} s")
+
+
+@contextmanager
+def results(
+    slot: Slot, as_json: bool, on_failure: Callable[[PowerResult], None] = lambda _: None, **more: str | None
+) -> Iterator[None]:
+    """Whatever is in the way is a result, too: a power error's own (exit code 7), `slot_busy` (exit code 4).
+
+    `on_failure` is told of it, and with `--json` the program that called.
+    """
+    from hut_ci.deadline import Deadline
+    from hut_ci.errors import PowerError, SlotError
+    from hut_ci.model import PowerResult
+    from hut_ci.stages.power_results import failure
+
+    began = Deadline(0.0)
+    try:
+        yield
+    except (PowerError, SlotError) as error:
+        if isinstance(error, PowerError):
+            result = failure(error, began.elapsed)
+        else:
+            result = PowerResult("timeout", "slot_busy", seconds=round(began.elapsed, 3), text=error.what)
+        on_failure(result)
+        if as_json:
+            give({"slot": slot.id, **asdict(result), **more})
+        raise

@@ -6,12 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from hut_ci.cli.composition import lab_at
+from hut_ci.cli.slot_options import tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,23 +16,20 @@ if TYPE_CHECKING:
     from hut_ci.model import Claim, Lab, Slot
     from hut_ci.power.choose import Switch
 
-REPAIR_WITHIN = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class PowerBench:
-    lab: Lab
-    slot: Slot
+    """`members` are the slots behind the plug, `repaired` the ids of those whose last power cycle was cut short."""
+
     switch: Switch
     claims: Mapping[str, Claim]
-    repaired: bool
+    members: tuple[Slot, ...]
+    repaired: tuple[str, ...]
 
 
 @contextmanager
-def claimed(
-    slot_id: str, lab_file: Path | None, wait: float, why: str, *, repairing: bool = True
-) -> Iterator[PowerBench]:
-    """The slot and all others behind its plug, claimed in the order of their ids.
+def claimed(lab: Lab, slot: Slot, wait: float, why: str, *, repairing: bool = True) -> Iterator[PowerBench]:
+    """`slot` and all others behind its plug, claimed within `wait` seconds. Raises SlotError or PowerError.
 
     With `repairing`, an earlier accident to any of them is repaired; who wants the power off wants nothing on first.
     """
@@ -43,32 +37,14 @@ def claimed(
     from hut_ci.claims.flock import claim
     from hut_ci.deadline import Deadline
     from hut_ci.power.choose import choose
-    from hut_ci.power.intent import repair
-    from hut_ci.power.wiring import claim_group
+    from hut_ci.power.group import claim_group
+    from hut_ci.power.intent import repair_claimed
 
-    lab = lab_at(lab_file)
-    slot = slot_of(lab, slot_id)
     switch = choose(lab, slot, os.environ)
     with (
         cancellation(),
         claim_group(lab, slot, {}, claim, why, Deadline(wait), lambda seen: tell(seen.text)) as claims,
     ):
-        members = [other for other in lab.slots if repairing and other.id in claims]
-        repaired = [said for other in members if (said := repair(lab, other, switch, Deadline(REPAIR_WITHIN)))]
-        for said in repaired:
-            tell(said)
-        yield PowerBench(lab, slot, switch, claims, bool(repaired))
-
-
-def slot_of(lab: Lab, slot_id: str) -> Slot:
-    from hut_ci.errors import UsageError
-
-    slot = lab.slot(slot_id)
-    if slot is None:
-        known = ", ".join(slot.id for slot in lab.slots)
-        raise UsageError(f"{lab.path} has no slot {slot_id!r}", todo=f"choose one of: {known}")
-    return slot
-
-
-def tell(text: str) -> None:
-    click.echo(text, err=True)
+        members = tuple(other for other in lab.slots if other.id in claims)
+        repaired = repair_claimed(lab, members, os.environ, tell) if repairing else ()
+        yield PowerBench(switch, claims, members, repaired)

@@ -28,12 +28,7 @@ def held(lab: Lab, slot: Slot, why: str, wait: float) -> Iterator[Claim]:
 
 
 def switch_on_again(lab: Lab, slot: Slot) -> None:
-    """Repair what a killed power cycle of this claimed slot left off. Raises PowerError."""
-    from hut_ci.deadline import Deadline
-    from hut_ci.power.choose import choose
-    from hut_ci.power.intent import RESTORE_SECONDS, needs_repair, repair
+    """Repair what a killed power cycle of this claimed slot left off, and say so. Raises PowerError."""
+    from hut_ci.power.intent import repair_claimed
 
-    if needs_repair(lab, slot) and (
-        said := repair(lab, slot, choose(lab, slot, os.environ), Deadline(RESTORE_SECONDS))
-    ):
-        tell(said)
+    repair_claimed(lab, (slot,), os.environ, tell)

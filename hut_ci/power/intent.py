@@ -6,14 +6,14 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 from hut_ci.model import Lab, Slot
-from hut_ci.power.choose import Switch, relay_of
+from hut_ci.power.choose import Switch, choose, relay_of
 from hut_ci.power.state_file import read_trusted, remove_durably, state_path, write_durably
 from hut_ci.stages.power_results import may_retry, pause_before_retry
 
@@ -53,6 +53,24 @@ def repair(lab: Lab, slot: Slot, switch: Switch, deadline: Deadline) -> str | No
     switch_back(switch, deadline)
     remove_durably(path)
     return f"an earlier power cycle of {slot.id} was cut short; its relay is on again"
+
+
+def repair_claimed(
+    lab: Lab, slots: Iterable[Slot], environ: Mapping[str, str], say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Repair these claimed slots before anything else is done with them; the ids of those that needed it.
+
+    `say` is told of each. Without a record no switch is chosen: a missing token keeps nobody from a slot that needs
+    no repair. Raises PowerError as `repair` does, and for a token or a relay that is refused.
+    """
+    repaired: list[str] = []
+    for slot in slots:
+        if needs_repair(lab, slot) and (
+            said := repair(lab, slot, choose(lab, slot, environ), Deadline(RESTORE_SECONDS))
+        ):
+            repaired.append(slot.id)
+            say(said)
+    return tuple(repaired)
 
 
 def forget(lab: Lab, slot: Slot, switch: Switch) -> None:

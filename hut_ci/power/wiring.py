@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from hut_ci.board.line import open_line
 from hut_ci.deadline import Deadline
@@ -14,37 +13,14 @@ from hut_ci.errors import SlotError
 from hut_ci.model import Claim, Lab, PowerResult, Slot
 from hut_ci.power.choose import Switch, choose
 from hut_ci.power.cooldown import SlotCooldown
+from hut_ci.power.group import GROUP_WAIT_SECONDS, ClaimSlot, claim_group, group_of
 from hut_ci.power.guardian import Guardian
-from hut_ci.power.intent import RESTORE_SECONDS, repair
+from hut_ci.power.intent import repair_claimed
 from hut_ci.power.witness import BannerWitness, Line, NoWitness, PortWitness
 from hut_ci.stages.power_cycle import WINDOWS, Windows, Witness, power_cycle, refuse_unclaimed
-from hut_ci.stages.slot import Note, Waiting
 
-GROUP_WAIT_SECONDS = 10.0
-"""How long a run that holds its slot waits for the others behind its plug: for a flash to end, not for a whole run."""
 ROM_BAUD = 115200
 """Every ESP ROM with a 40 MHz crystal prints its banner at this rate, whatever the application uses."""
-
-
-class ClaimSlot(Protocol):
-    """What is asked of a claims engine: one slot, exclusively. Raises SlotError at the deadline."""
-
-    def __call__(
-        self,
-        lab: Lab,
-        slot: Slot,
-        *,
-        note: Note,
-        deadline: Deadline,
-        on_wait: Callable[[Waiting], None] | None = None,
-    ) -> AbstractContextManager[Claim]: ...
-
-
-def group_of(lab: Lab, slot: Slot) -> tuple[str, ...]:
-    """The ids of all slots behind the same plug as `slot`, itself included, in the order of claiming."""
-    if slot.power.group is None:
-        return (slot.id,)
-    return tuple(sorted(other.id for other in lab.slots if other.power.group == slot.power.group))
 
 
 def witness_of(slot: Slot, proof: str) -> Witness:
@@ -104,7 +80,7 @@ def cycle_for_run(
     claim: Claim,
     environ: Mapping[str, str],
     claim_slot: ClaimSlot,
-    on_repair: Callable[[str], None] | None = None,
+    on_repair: Callable[[str], None] = lambda _: None,
     group_wait: float = GROUP_WAIT_SECONDS,
 ) -> Callable[[Deadline], PowerResult] | None:
     """What a run recovers with: None where lab.yml gives the slot no switch.
@@ -117,8 +93,7 @@ def cycle_for_run(
     if slot.power.backend == "none":
         return None
     switch = choose(lab, slot, environ)
-    if (repaired := repair(lab, slot, switch, Deadline(RESTORE_SECONDS))) and on_repair:
-        on_repair(repaired)
+    repair_claimed(lab, (slot,), environ, on_repair)
 
     def cycle(deadline: Deadline) -> PowerResult:
         waiting = deadline.within(group_wait)
@@ -130,32 +105,6 @@ def cycle_for_run(
             return PowerResult("timeout", "group_busy", seconds=round(waiting.elapsed, 3), text=text)
 
     return cycle
-
-
-@contextmanager
-def claim_group(
-    lab: Lab,
-    slot: Slot,
-    held: Mapping[str, Claim],
-    claim_slot: ClaimSlot,
-    why: str,
-    deadline: Deadline,
-    on_wait: Callable[[Waiting], None] | None = None,
-) -> Iterator[Mapping[str, Claim]]:
-    """All slots behind the plug of `slot`, those in `held` and the others in the order of their ids.
-
-    A run waits for the others while it holds its own, out of order: what keeps two such runs from waiting for each
-    other for ever is that `deadline` is short. Raises SlotError where one is not free by then.
-    """
-    with ExitStack() as stack:
-        claims = dict(held)
-        for member in group_of(lab, slot):
-            other = lab.slot(member)
-            if other is not None and member not in claims:
-                claims[member] = stack.enter_context(
-                    claim_slot(lab, other, note=Note(why=why), deadline=deadline, on_wait=on_wait)
-                )
-        yield claims
 
 
 def _open_first(slot: Slot) -> AbstractContextManager[Line]:

@@ -16,6 +16,7 @@ RESULTS: dict[str, tuple[str, bool]] = {
     "stuck": ("timeout", True),
     "cooldown": ("timeout", False),
     "deadline": ("timeout", False),
+    "slot_busy": ("timeout", False),
     "group_busy": ("timeout", False),
     # the switch side
     "unreachable": ("ha_error", True),
