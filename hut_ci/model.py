@@ -401,7 +401,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """hut.request.v1: what the lab is asked, and where its answer goes. `not_after` is an instant."""
+    """hut.request.v1: what the lab is asked, and where its answer goes.
+
+    `not_after` is an instant; `digest` tells one request from another, and is None where no document was read.
+    """
 
     commit_sha: str
     pairs: tuple[Pair, ...]
@@ -415,6 +418,7 @@ class Request:
     aggregate: str | None = "hardware"
     forks_allowed: bool = False
     skip_tested: bool = False
+    digest: str | None = None
 
     def shares_slot(self, pair: Pair) -> bool:
         """Whether another variant is to run on the pair's slot, too: its name alone does not tell them apart then."""
@@ -610,6 +614,7 @@ class Report:
     recovery: tuple[RecoveryEvent, ...] = ()
     power_cycles: int = 0
     logs: Mapping[str, str] = field(default_factory=dict)
+    request_digest: str | None = None
     project_digest: str | None = None
     project_changed: bool = False
     notes: tuple[str, ...] = ()

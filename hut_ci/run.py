@@ -47,7 +47,8 @@ class Order:
 
     `build` is None when the artifact of `commit_sha` comes from a forge. `slot` is an id, a label, a chip or
     a tag. `wait` bounds the queue for a slot, `limit` the whole run; after the instant `not_after` nobody waits for
-    the answer any more. `run_id` names the build's run, `allow_fork` and `skip_tested` were asked for explicitly.
+    the answer any more. `request_digest` is that of the document that asked. `run_id` names the build's run,
+    `allow_fork` and `skip_tested` were asked for explicitly.
     """
 
     lab: Lab
@@ -67,6 +68,7 @@ class Order:
     allow_fork: bool = False
     skip_tested: bool = False
     not_after: str | None = None
+    request_digest: str | None = None
 
 
 Find = Callable[[Wanted, Path, Deadline, Callable[[str, float | None], None]], Artifact]
@@ -263,4 +265,5 @@ def new_report(order: Order) -> Report:
         lock_key=order.slot or "none",
         commit_sha=order.commit_sha,
         repository=order.repository,
+        request_digest=order.request_digest,
     )

@@ -47,6 +47,7 @@ def completed(slot: str | None, options: dict[str, Any]) -> tuple[str | None, di
         "skip_tested": options["skip_tested"] or request.skip_tested,
         "not_after": request.not_after,
         "named_context": pair.context,
+        "request_digest": request.digest,
     }
 
 

@@ -69,6 +69,7 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
         allow_fork=options.get("allow_fork", False),
         skip_tested=options.get("skip_tested", False),
         not_after=options.get("not_after"),
+        request_digest=options.get("request_digest"),
     )
 
 

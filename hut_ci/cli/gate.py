@@ -154,6 +154,7 @@ def _give(answer: Answer, options: dict[str, Any]) -> None:
         "reason": answer.reason,
         "request": compact,
         "matrix": json.dumps(legs, separators=(",", ":")),
+        "reports": f"hut-ci-report-{(request.digest or '')[:12]}" if request else "",
         "commit-sha": request.commit_sha if request else "",
         "pull-request": str(request.pull_request or "") if request else "",
     }

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from hut_ci.cli.forges import Forges
     from hut_ci.forges.address import Address
     from hut_ci.model import Request
-    from hut_ci.stages.publish import Status
+    from hut_ci.stages.publish import Missing, Status
     from hut_ci.stages.sweep import Swept
 
 FORGE = "FORGE"
 SINCE = 72
+UNFETCHED = "the reports of the hardware jobs could not be fetched"
 
 
 @click.command("publish", short_help="Post the statuses of reports that were written elsewhere.")
@@ -39,6 +40,13 @@ SINCE = 72
     show_default=True,
     help="The comment on the pull request; auto begins one for a failure.",
 )
+@click.option(
+    "--fetched",
+    type=click.Choice(["success", "failure", "cancelled", "skipped"]),
+    default="success",
+    show_default=True,
+    help="How the step ended that fetched REPORTS: what is missing after a failure was not fetched.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was posted as a JSON list.")
 def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Post the final statuses of REPORTS (files, or the folders that `hut-ci run --out` wrote).
@@ -53,6 +61,7 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """
     from hut_ci.cli.forges import forges_of, refuse_silence
     from hut_ci.reports.escaping import ci_log
+    from hut_ci.stages.publish import Missing
     from hut_ci.stages.request import read_request
 
     _refuse_both(options)
@@ -61,13 +70,16 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     forges = forges_of(request.builds, options["publish"] or request.publish, os.environ)
     if not forges.publish:
         raise UsageError("nothing says where to publish", todo="give `--publish github:OWNER/NAME`")
-    posted, troubles = _deliver(request, documents, forges, options["comment"])
+    missing = Missing() if options["fetched"] == "success" else Missing(UNFETCHED)
+    posted, troubles = _deliver(request, documents, forges, options["comment"], missing)
     if as_json:
         give([_entry(where, status) for where, status in posted])
     else:
         for where, status in posted:
             click.echo(ci_log(f"{where}  {status.context}: {status.state}, {status.description}"))
     refuse_silence(troubles, ["hut-ci", *sys.argv[1:]])
+    if options["fetched"] != "success":
+        raise PublishError(UNFETCHED, why="the step before this one failed", todo="run this job again")
     return 0
 
 
@@ -208,7 +220,7 @@ def _request_of(documents: Sequence[object], options: Any) -> Request:
 
 
 def _deliver(
-    request: Request, documents: Sequence[object], forges: Forges, when: Any
+    request: Request, documents: Sequence[object], forges: Forges, when: Any, missing: Missing
 ) -> tuple[list[tuple[str, Status]], list[PublishError]]:
     from hut_ci.cli.delivery import DELIVERY_SECONDS
     from hut_ci.cli.forges import open_conversation, open_sink, tell
@@ -219,12 +231,12 @@ def _deliver(
 
     def post(address: Address) -> None:
         sink = open_sink(address, os.environ, Deadline(DELIVERY_SECONDS), _say)
-        posted.extend((str(address), status) for status in deliver(request, documents, sink))
+        posted.extend((str(address), status) for status in deliver(request, documents, sink, missing))
 
     def comment(address: Address) -> None:
         conversation = open_conversation(address, os.environ, Deadline(DELIVERY_SECONDS), _say)
         if conversation is not None:
-            discuss(request, results_of(request, documents), conversation, when)
+            discuss(request, results_of(request, documents, missing), conversation, when)
 
     asked = forges.pull_requests()
     troubles = tell(forges.statuses(request.commit_sha), post)

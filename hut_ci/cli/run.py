@@ -98,6 +98,7 @@ def run_one(slot: str | None, options: dict[str, Any]) -> int:
     from hut_ci.cli import composition
     from hut_ci.cli.asked import completed
     from hut_ci.cli.progress import listener
+    from hut_ci.cli.workflow_commands import give_outputs
     from hut_ci.run import run
 
     slot, options = completed(slot, options)
@@ -108,6 +109,7 @@ def run_one(slot: str | None, options: dict[str, Any]) -> int:
         listener(options["progress"]) as on_event,
         composition.tools(order, out, options, on_event) as (tools, delivery),
     ):
+        give_outputs({"report": str(out)})  # so that the partial report of a killed run is found, too
         report = run(order, tools)
     _give_outputs(out)
     if options["as_json"]:

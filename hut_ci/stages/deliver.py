@@ -12,30 +12,34 @@ from hut_ci.reports.escaping import cut
 from hut_ci.stages import publish
 from hut_ci.stages.aggregate import ORDER, Result, result, whole
 from hut_ci.stages.comment import Conversation, When, upsert
-from hut_ci.stages.publish import Status, StatusSink
+from hut_ci.stages.publish import Missing, Status, StatusSink
 from hut_ci.stages.serving import evidence
 from hut_ci.stages.verdict import sentence
 
+NO_REPORT = Missing()
 
-def results_of(request: Request, documents: Sequence[object]) -> list[Result]:
+
+def results_of(request: Request, documents: Sequence[object], missing: Missing = NO_REPORT) -> list[Result]:
     """One result for each pair of the request: of the report about its slot, if that is to be believed."""
-    return [_result(request, pair, _about(request, pair, documents)) for pair in request.pairs]
+    return [_result(request, pair, _about(request, pair, documents, missing)) for pair in request.pairs]
 
 
-def deliver(request: Request, documents: Sequence[object], forge: StatusSink) -> list[Status]:
+def deliver(
+    request: Request, documents: Sequence[object], forge: StatusSink, missing: Missing = NO_REPORT
+) -> list[Status]:
     """Post the final status of every slot, and of all together. A missing or mismatching report is `error`.
 
-    A slot that was blocked from the start needs none. Commit, slots and contexts are the request's. Raises
-    PublishError where the forge does not take it.
+    A slot that was blocked from the start needs none. `missing` stands in the place of each report that is not among
+    the documents. Commit, slots and contexts are the request's. Raises PublishError where the forge does not take it.
     """
-    posted = [_answer(request, pair, _about(request, pair, documents), forge) for pair in request.pairs]
+    posted = [_answer(request, pair, _about(request, pair, documents, missing), forge) for pair in request.pairs]
     if request.aggregate:
-        posted.append(aggregate(request, results_of(request, documents), forge, request.aggregate))
+        posted.append(aggregate(request, results_of(request, documents, missing), forge, request.aggregate))
     return posted
 
 
 def _answer(request: Request, pair: Pair, document: object, forge: StatusSink) -> Status:
-    if document is None and pair.blocked is not None:
+    if isinstance(document, Missing) and pair.blocked is not None:
         return publish.settle(forge, request.commit_sha, pair.context, evidence(pair), request.run_url)
     return publish.publish(
         document,
@@ -44,8 +48,7 @@ def _answer(request: Request, pair: Pair, document: object, forge: StatusSink) -
         slot=pair.slot,
         context=pair.context,
         target_url=request.run_url,
-        allow_already=request.skip_tested,
-        upstream=request.builds is not None,
+        request=request,
     )
 
 
@@ -72,14 +75,14 @@ def discuss(
     return upsert(conversation, request.pull_request, text, failed=failed, when=when, about=about)
 
 
-def _about(request: Request, pair: Pair, documents: Sequence[object]) -> object:
+def _about(request: Request, pair: Pair, documents: Sequence[object], missing: Missing) -> object:
     """The report about the pair; of several the worst one, and what cannot be read as a report is the worst.
 
     One that names no variant is about a slot's only pair, never about one of several.
     """
     variants = (pair.variant,) if request.shares_slot(pair) else (pair.variant, None)
     found = [document for document in documents if _slot(document) == pair.slot and _fits(document, pair, variants)]
-    return min(found, key=_badness, default=None)
+    return min(found, key=_badness, default=missing)
 
 
 def _badness(document: object) -> int:
@@ -102,14 +105,8 @@ def _hardware(document: object) -> Mapping[str, Any]:
 
 
 def _result(request: Request, pair: Pair, document: object) -> Result:
-    if document is None and pair.blocked is not None:
+    if isinstance(document, Missing) and pair.blocked is not None:
         return Result(request.name_of(pair), "blocked", sentence(evidence(pair)), pair.informational)
-    refused = publish.refusal(
-        document,
-        request.commit_sha,
-        pair.slot,
-        allow_already=request.skip_tested,
-        upstream=request.builds is not None,
-    )
+    refused = publish.refusal(document, request.commit_sha, pair.slot, request)
     known = document if isinstance(document, Mapping) else None
     return result(request.name_of(pair), known, refused, informational=pair.informational)

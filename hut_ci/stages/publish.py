@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from hut_ci.errors import PublishError
-from hut_ci.model import Evidence
+from hut_ci.model import Evidence, Request
 from hut_ci.reports import states
 from hut_ci.reports.escaping import cut, plain
 from hut_ci.reports.json_document import problems
@@ -42,6 +42,13 @@ class Status:
     context: str
     state: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """In the place of a report: why there is none."""
+
+    why: str = "there is no report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +130,15 @@ def publish(
     slot: str | None = None,
     context: str = CONTEXT,
     target_url: str | None = None,
-    allow_already: bool = True,
-    upstream: bool = False,
+    request: Request | None = None,
 ) -> Status:
     """Post the final state of a report `document`, or `error` for one that is missing, invalid or another's.
 
-    `sha` and `slot` are the request's: with them the document has no say in where the status goes, and one
-    about another commit or slot is not believed. Without them (one process did it all) the document's own
-    count. `allow_already` takes a pass that only recalls an earlier one, `upstream` none of a
-    build that lay on the lab host. Raises UsageError without a full commit id.
+    With `sha` and `slot` the document has no say in where the status goes, and one about another commit or slot is
+    not believed. Without them (one process did it all) the document's own count. With the `request` that it answers
+    it has to be an answer to that very one, see `refusal`. Raises UsageError without a full commit id.
     """
-    refused = refusal(document, sha, slot, allow_already=allow_already, upstream=upstream)
+    refused = refusal(document, sha, slot, request)
     hardware: Mapping[str, Any] = document["hardware"] if refused is None and isinstance(document, Mapping) else {}
     where = full_sha(sha if sha is not None else hardware.get("commit_sha"))
     place = slot if slot is not None else hardware.get("slot") or "no slot"
@@ -146,15 +151,14 @@ def publish(
     return _post(forge, Status(where, context.replace("{slot}", place), row.of(forge.vocabulary), text), target_url)
 
 
-def refusal(
-    document: object, sha: str | None, slot: str | None, *, allow_already: bool = True, upstream: bool = False
-) -> str | None:
+def refusal(document: object, sha: str | None, slot: str | None, request: Request | None = None) -> str | None:
     """Why `document` is not the report that a final state may be taken from; None if it is.
 
-    With `upstream` a pass has to be of an artifact that a forge had for this commit.
+    An earlier report of the same commit and slot is no answer to a new `request`. Where that names a forge for
+    builds, a pass has to be of an artifact of the run that it names, or at least of the commit.
     """
     if not isinstance(document, Mapping):
-        return "there is no report"
+        return (document if isinstance(document, Missing) else Missing()).why
     if found := problems(document):
         return f"the report is not valid ({cut(found[0], 80)})"
     if "hardware" not in document:
@@ -164,16 +168,26 @@ def refusal(
         return "the report is about another commit"
     if slot is not None and hardware["slot"] != slot:
         return "the report is about another slot"
-    if hardware["verdict"]["evidence"]["id"] == ALREADY and not allow_already:
+    return (_unasked(hardware, request) if request is not None else None) or _contradiction(document, hardware)
+
+
+def _unasked(hardware: Mapping[str, Any], request: Request) -> str | None:
+    """Why this is no answer to the request."""
+    if request.digest is not None and hardware["request_digest"] != request.digest:
+        return "the report answers another request"
+    if hardware["verdict"]["evidence"]["id"] == ALREADY and not request.skip_tested:
         return "the report recalls an earlier pass, and the request asked for a new one"
-    if upstream and hardware["verdict"]["name"] == "pass" and not _is_upstream(hardware, sha):
-        return "the report is about a build that did not come from the forge"
-    return _contradiction(document, hardware)
+    if hardware["verdict"]["name"] == "pass" and not _is_of_the_build(hardware["artifact"] or {}, request):
+        return "the report is about another build than that which was asked for"
+    return None
 
 
-def _is_upstream(hardware: Mapping[str, Any], sha: str | None) -> bool:
-    artifact = hardware["artifact"] or {}
-    return artifact.get("source") == "upstream_artifact" and artifact.get("commit_sha") == sha
+def _is_of_the_build(artifact: Mapping[str, Any], request: Request) -> bool:
+    if request.builds is None:
+        return True
+    from_forge = artifact.get("source") == "upstream_artifact" and artifact["commit_sha"] == request.commit_sha
+    same_forge = from_forge and artifact["forge"] == request.builds.partition(":")[0]
+    return same_forge and request.run_id in (None, artifact["run_id"])
 
 
 def _contradiction(document: Mapping[str, Any], hardware: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -71,8 +72,14 @@ def from_document(document: Any, name: str) -> Request:
         pairs=pairs,
         not_after=document["not_after"],
         publish=tuple(document.get("publish", ())) or _default_publish(document),
+        digest=digest_of(document),
         **values,
     )
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """What tells a request from every other, however it is written: the SHA-256 of its sorted, compact JSON."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _pair(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Pair:

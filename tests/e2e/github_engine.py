@@ -32,14 +32,16 @@ NOT_OURS = (".git", ".venv*", ".cache", ".*_cache", "tests", "build", "*.egg-inf
 STAND_INS = {
     "actions/upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a": """
 name: upload
-inputs: {name: {}, path: {}}
+inputs: {name: {}, path: {}, overwrite: {}}
 runs:
   using: composite
   steps:
     - shell: bash
-      run: if ! mkdir "$STORE/$NAME"; then echo "an artifact with this name already exists"; exit 1; fi;
-        cp -r "$FROM/." "$STORE/$NAME"
-      env: {NAME: "${{ inputs.name }}", FROM: "${{ inputs.path }}"}
+      run: |
+        test "$OVERWRITE" = true && rm -rf "$STORE/$NAME"
+        if test -e "$STORE/$NAME"; then echo "an artifact with this name already exists"; exit 1; fi
+        if test -e "$FROM"; then cp -rT "$FROM" "$STORE/$NAME"; else echo "no files were found at $FROM"; fi
+      env: {NAME: "${{ inputs.name }}", FROM: "${{ inputs.path }}", OVERWRITE: "${{ inputs.overwrite }}"}
 """,
     "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c": """
 name: download
@@ -48,12 +50,16 @@ runs:
   using: composite
   steps:
     - shell: bash
-      run: test -d "$STORE" && mkdir -p "$INTO" && cd "$STORE" && for found in $PATTERN; do
-        if test -d "$found"; then cp -r "$found" "$HERE/$INTO"; fi; done
-      env: {PATTERN: "${{ inputs.pattern }}", INTO: "${{ inputs.path }}", HERE: "${{ github.workspace }}"}
+      run: |
+        test -d "$STORE" || exit 1
+        for found in "$STORE"/$PATTERN; do
+          if test -d "$found"; then mkdir -p "$INTO" && cp -r "$found" "$INTO"; fi
+        done
+      env: {PATTERN: "${{ inputs.pattern }}", INTO: "${{ inputs.path }}"}
 """,
 }
-"""What the engine cannot fetch, as far as our workflows use it; a name is taken once, as on GitHub."""
+"""What the engine cannot fetch, as far as our workflows use it. As on GitHub a name is taken once, and a pattern that
+nothing matches is no failure; without the folder `store` a download fails."""
 
 
 @dataclass(frozen=True, slots=True)

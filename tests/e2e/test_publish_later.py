@@ -26,6 +26,8 @@ from upstream import (
     zipped,
 )
 
+from hut_ci.stages.request import read_request
+
 RUNS = Path(__file__).parents[1] / "data" / "reports" / "runs"
 RECORDED = "0123456789abcdef0123456789abcdef01234567"
 
@@ -50,6 +52,15 @@ def request(folder: Path, **changes: Any) -> Path:
     return file
 
 
+def answer_to(asked: Path, folder: Path) -> Path:
+    """A recorded failure as the answer to this request."""
+    document = json.loads((RUNS / "fail.json").read_text())
+    document["hardware"]["request_digest"] = read_request(str(asked)).digest
+    file = folder / "answer.json"
+    file.write_text(json.dumps(document))
+    return file
+
+
 def last(github: FakeGitHub, sha: str = RECORDED) -> dict[str, str]:
     repo = github.repositories["acme/firmware"]
     return {status["context"]: status["state"] for status in repo.statuses(sha)}
@@ -62,11 +73,34 @@ def test_a_report_is_published_by_another_host(github: FakeGitHub, hut_ci: HutCi
     token_for(hut_ci, github)
     asked = request(tmp_path, pull_request=12)
     for _ in range(2):
-        answer = hut_ci("report", "publish", RUNS / "fail.json", "--request", asked)
+        answer = hut_ci("report", "publish", answer_to(asked, tmp_path), "--request", asked)
         assert answer.code == 0, answer
     assert last(github) == {"hardware / hut-01": "failure", "hardware / hut-02": "error", "hardware": "failure"}
     assert len(repo.statuses(RECORDED)) == 3
     assert len(repo.comments(12)) == 1
+
+
+def test_an_answer_to_another_request_is_an_error(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
+    """Of the same commit and board, even valid: it may be older than what was asked for now."""
+    token_for(hut_ci, github)
+    older = answer_to(request(tmp_path, pull_request=3), tmp_path)
+    answer = hut_ci("report", "publish", older, "--request", request(tmp_path, pairs=[{"slot": "hut-01"}]))
+    assert answer.code == 0, answer
+    assert last(github) == {"hardware / hut-01": "error", "hardware": "error"}
+    assert "answers another request" in answer.stdout
+
+
+def test_reports_that_could_not_be_fetched_are_told_from_missing_ones(
+    github: FakeGitHub, hut_ci: HutCi, tmp_path: Path
+) -> None:
+    """Nothing is left pending, and the job fails, so that it is run again."""
+    token_for(hut_ci, github)
+    asked = request(tmp_path, pairs=[{"slot": "hut-01"}])
+    answer = hut_ci("report", "publish", tmp_path / "nothing", "--request", asked, "--fetched", "failure")
+    assert answer.code == 8, answer
+    assert "run this job again" in answer.stderr
+    assert last(github) == {"hardware / hut-01": "error", "hardware": "error"}
+    assert "could not be fetched" in answer.stdout
 
 
 def test_one_report_says_itself_where_it_belongs(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:

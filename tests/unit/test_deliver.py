@@ -19,6 +19,7 @@ from hut_ci.stages.aggregate import ORDER, Result, whole
 from hut_ci.stages.check_run import check_run, remarks
 from hut_ci.stages.comment import MARKER, Comment, upsert
 from hut_ci.stages.deliver import deliver, discuss, results_of
+from hut_ci.stages.publish import Missing
 from hut_ci.stages.request import from_document, read_request
 
 RUNS = Path(__file__).parents[1] / "data" / "reports" / "runs"
@@ -134,6 +135,9 @@ def test_two_variants_on_one_slot_have_a_status_each() -> None:
     assert [pair.context for pair in request.pairs] == ["hardware / hut-01 / i2s", "hardware / hut-01 / muse"]
     passed, failed = recorded("pass"), recorded("fail")
     passed["hardware"]["variant"], failed["hardware"]["variant"] = "i2s", "muse"
+    for document in (passed, failed):
+        document["hardware"]["request_digest"] = request.digest
+        document["hardware"]["artifact"].update(forge="github", run_id=request.run_id)
     deliver(request, [failed, passed], sink)
     assert {context: state for context, (_, state, _) in sink.posted.items()} == {
         "hardware / hut-01 / i2s": "success",
@@ -158,6 +162,43 @@ def test_a_build_that_lay_on_the_lab_host_answers_no_request_for_a_forges() -> N
         sink = Sink()
         deliver(asked("hut-01", builds=builds), [document], sink)
         assert sink.posted["hardware / hut-01"][1] == state
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({}, "success"),
+        ({"digest": "ab" * 32}, "error"),
+        ({"run_id": "8"}, "error"),
+        ({"builds": "gitlab:acme/hello"}, "error"),
+        ({"digest": None, "run_id": None}, "success"),
+    ],
+    ids=["its own", "another request", "another run", "another forge", "asked by a person"],
+)
+def test_a_pass_answers_the_request_that_it_was_made_for(change: dict[str, Any], state: str) -> None:
+    """security 6: a pass of the same commit on the same board that is not of this request proves nothing."""
+    document, sink = recorded("pass"), Sink()
+    document["hardware"]["artifact"]["forge"] = "github"
+    request = asked("hut-01", **{"digest": "ee" * 32, "run_id": "7", "builds": "github:acme/hello", **change})
+    deliver(request, [document], sink)
+    assert sink.posted["hardware / hut-01"][1] == state
+
+
+def test_a_request_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(json.dumps(dict(reversed(REQUEST.items())), indent=2))
+    digest = read_request(str(tmp_path / "request.json")).digest
+    assert digest == read_request(json.dumps(REQUEST)).digest
+    assert digest != from_document({**REQUEST, "not_after": "2026-02-12T16:00:01Z"}, "another").digest
+
+
+def test_why_a_report_is_missing_is_told() -> None:
+    sink = Sink()
+    deliver(asked("hut-01", "hut-02"), [recorded("fail")], sink, Missing("the disk was full"))
+    assert sink.posted["hardware / hut-02"][1:] == (
+        "error",
+        "lab error: the report could not be published: the disk was full",
+    )
+    assert sink.posted["hardware / hut-01"][1] == "failure"
 
 
 # --- the aggregate -----------------------------------------------------------------------------------------------
@@ -373,7 +414,7 @@ def test_the_request_mirrors_its_schema() -> None:
     from hut_ci.contracts import load_schema
 
     schema = load_schema("hut.request.v1")
-    assert {entry.name for entry in fields(Request)} == set(schema["properties"]) - {"schema_version"}
+    assert {entry.name for entry in fields(Request)} - {"digest"} == set(schema["properties"]) - {"schema_version"}
     assert {entry.name for entry in fields(Pair)} == set(schema["$defs"]["pair"]["properties"])
 
 

@@ -100,6 +100,7 @@ def report(verdict: Verdict, **fields: Any) -> Report:
         "plan": PLAN,
         "board": BOARD,
         "logs": {"serial": "serial-1.log", "esptool": "esptool-1.log"},
+        "request_digest": "ee" * 32,
         "project_digest": "dd" * 32,
         "notes": ("settings in nvs are kept",),
     }
