@@ -7,9 +7,8 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from hut_ci.record import Event
     from hut_ci.reports.redaction import Redactor
     from hut_ci.run import Order, Tools
-
-
-LEFT_BEHIND_AFTER = 3 * 86400.0
-"""Seconds without a new file after which nobody works in a run's private folder; long enough to look into a crash."""
 
 
 def lab_at(option: Path | None) -> Lab:
@@ -103,6 +98,7 @@ def tools(
     from hut_ci.cli import sources
     from hut_ci.cli.delivery import Delivery, Wishes
     from hut_ci.cli.forges import forges_of
+    from hut_ci.cli.work_folder import make_work
     from hut_ci.power.wiring import cycle_for_run
     from hut_ci.run import Tools
     from hut_ci.stages import report as report_stage
@@ -110,7 +106,7 @@ def tools(
     forges = forges_of(options.get("forge"), options.get("publish", ()), os.environ)
     secrets = forges.secrets()
     prepare(out)
-    _make_work(order.work)
+    make_work(order.work)
     redactor = redactor_of(order.lab, secrets)
     tell = guarded(on_event, redactor)
     delivery = Delivery(order, forges, Wishes.of(options), out, _say(tell))
@@ -131,29 +127,6 @@ def tools(
         )
     finally:
         shutil.rmtree(order.work, ignore_errors=True)
-
-
-def _make_work(work: Path) -> None:
-    """The private folder of a run; those that killed runs left are removed. Raises ConfigError."""
-    from hut_ci.errors import ConfigError
-
-    try:
-        _sweep(work.parent)
-        work.mkdir(parents=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"a run cannot work in {work.parent}: {error.strerror}",
-            why="a file stands in its place, or this user may not write there",
-            todo="look at `state_dir` of lab.yml",
-        ) from error
-
-
-def _sweep(runs: Path) -> None:
-    """Remove what killed runs left behind: raw logs, which may hold what a report would not show."""
-    for work in runs.glob("HUT-*"):
-        with suppress(OSError):  # another run may be sweeping too
-            if time.time() - work.stat().st_mtime > LEFT_BEHIND_AFTER:
-                shutil.rmtree(work, ignore_errors=True)
 
 
 def prepare(out: Path) -> None:

@@ -47,6 +47,7 @@ def command(build: Path, **options: Any) -> int:
     from hut_ci.cli import composition
     from hut_ci.cli.progress import listener
     from hut_ci.cli.slot_claim import switch_on_again
+    from hut_ci.cli.work_folder import make_work
     from hut_ci.learn import learn
     from hut_ci.stages.learn import to_yaml
 
@@ -55,7 +56,7 @@ def command(build: Path, **options: Any) -> int:
         composition.lab_at(options["lab"]), options["slot"], {**options, **unused, "build": build}
     )
     redactor = composition.redactor_of(order.lab)
-    order.work.mkdir(parents=True, mode=0o700)
+    make_work(order.work)
     try:
         with listener(options["progress"]) as on_event:
             tell = composition.guarded(on_event, redactor)
