@@ -66,6 +66,14 @@ $HUT_CI_RUNNERS_TOKEN that may list the repository's runners tells which slots n
     show_default=True,
     help="A job that starts later flashes nothing.",
 )
+@click.option(
+    "--limit",
+    type=click.FloatRange(1, 86400),
+    default=1800.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time limit of each run on a board; the output `job-minutes` is that of its job.",
+)
 @click.option("--run-url", metavar="URL", help="Where a status leads to. [default: this job's run]")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the request. [default: none]")
 @child_options
@@ -141,7 +149,7 @@ def _on_github(options: dict[str, Any]) -> Event | Ignored:
 def _give(answer: Answer, options: dict[str, Any]) -> None:
     from hut_ci.cli.json_answers import give
     from hut_ci.cli.workflow_commands import give_outputs
-    from hut_ci.stages.gate import matrix
+    from hut_ci.stages.gate import job_minutes, matrix
     from hut_ci.stages.serving import evidence
     from hut_ci.stages.verdict import sentence
 
@@ -154,6 +162,7 @@ def _give(answer: Answer, options: dict[str, Any]) -> None:
         "reason": answer.reason,
         "request": compact,
         "matrix": json.dumps(legs, separators=(",", ":")),
+        "job-minutes": str(job_minutes(options["limit"])),
         "reports": f"hut-ci-report-{(request.digest or '')[:12]}" if request else "",
         "commit-sha": request.commit_sha if request else "",
         "pull-request": str(request.pull_request or "") if request else "",

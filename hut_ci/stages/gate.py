@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from hut_ci.errors import PublishError, SlotError
 from hut_ci.model import Pair, Project, Request
 from hut_ci.reports import states
+from hut_ci.reports.child_pipeline import MARGIN_MINUTES
 from hut_ci.stages import publish
 from hut_ci.stages.aggregate import Result
 from hut_ci.stages.publish import StatusSink
@@ -63,6 +65,11 @@ def request_document(
 def matrix(request: Request) -> dict[str, Any]:
     """What a workflow makes one job of each from; empty words stand for what is not named."""
     return {"include": [_leg(pair) for pair in request.pairs if pair.blocked is None]}
+
+
+def job_minutes(limit: float) -> int:
+    """The time limit of a job whose run may take `limit` seconds: the run ends first, and always has time to report."""
+    return math.ceil(limit / 60) + MARGIN_MINUTES
 
 
 def refused_by_lab(request: Request, results: Sequence[Result]) -> SlotError:

@@ -146,6 +146,7 @@ def test_a_push_asks_for_every_pair_that_fits(job: Job) -> None:
         "hardware / hut-02 / small": "pending",
         "hardware": "pending",
     }
+    assert outputs["job-minutes"] == "40", "the default limit of half an hour, and time to report"
     request = json.loads(outputs["request"])
     assert (request["commit_sha"], request["builds"]) == (HEAD, f"github:{NAME}")
     assert all(request["not_after"] in status["description"] for status in job.repo.statuses(HEAD))

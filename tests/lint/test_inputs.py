@@ -32,7 +32,6 @@ ONLY_GITHUB = {
         "commit": "GitLab's variables are not declared: who starts a pipeline sets $HUT_CI_GATE_COMMIT",
         "pull-request": "as commit",
         "label": "labels start nothing on GitLab",
-        "job-minutes": "the child pipeline's jobs have limit and a quarter of an hour",
         "runner": "GitLab chooses runners by tags, and the hosted jobs' image is an input",
     },
     "sweep": {"runner": "as in hil"},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hut_ci.errors import Cancelled, HutCiError, PublishError, UsageError
-from hut_ci.stages.gate import announced, matrix
+from hut_ci.stages.gate import announced, job_minutes, matrix
 from hut_ci.stages.request import from_document
 
 REQUEST = from_document(
@@ -104,3 +104,10 @@ def test_where_the_second_status_fails_the_first_is_an_error(failure: HutCiError
     with pytest.raises(type(failure)), announced(REQUEST, opened(*forges)):
         pytest.fail("it was handed on")
     assert all(set(forge.stands.values()) == {"error"} for forge in forges)
+
+
+@pytest.mark.parametrize(("limit", "minutes"), [(1, 11), (60, 11), (61, 12), (1800, 40), (86400, 1450)])
+def test_a_job_outlives_its_run(limit: float, minutes: int) -> None:
+    """security 22: a job that is cut off cannot report."""
+    assert job_minutes(limit) == minutes
+    assert 60 * minutes - limit >= 600
