@@ -54,6 +54,7 @@ def test_a_run_in_one_step(
     steps: Any,
     expected: tuple[str, str, str],
 ) -> None:
+    """CARD-1, CARD-4."""
     engine = Engine(tmp_path, environments, github, lab_of().lab_yml)
     out, told = tmp_path / "my report", tmp_path / "told"
     text = WORKFLOW.replace("BUILD", json.dumps(str(firmware(*steps)))).replace("OUT", json.dumps(str(out)))

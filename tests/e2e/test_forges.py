@@ -52,7 +52,10 @@ def flashed(lab: VirtualLab) -> bool:
 
 
 def test_github_end_to_end(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
-    """LANE-4, WS8-3, WS10-6..8, CARD-2, CARD-6: among decoys, one artifact, and states on one commit only."""
+    """Among decoys, one artifact, and states on one commit only.
+
+    LANE-4, LANE-5, WS8-3, WS10-6, WS10-7, WS10-8, CARD-2, CARD-6.
+    """
     repo = github_with_decoys(github, zipped(firmware("ready"), "build/"))
     token_for(hut_ci, github)
     lab = lab_of()

@@ -131,6 +131,7 @@ def job(hut_ci: HutCi, github: FakeGitHub) -> Job:
 
 
 def test_a_push_asks_for_every_pair_that_fits(job: Job) -> None:
+    """CI-3."""
     answer, outputs = job.happens("push", {"deleted": False, "after": HEAD})
     assert answer.code == 0, answer
     assert outputs["decision"] == "run"
@@ -163,6 +164,7 @@ def test_the_request_is_one_that_the_lab_and_the_publisher_take(job: Job) -> Non
 
 
 def test_a_label_by_who_may_write(job: Job) -> None:
+    """CI-4."""
     job.pull()
     answer, outputs = job.labels("hil:dac")
     assert answer.code == 0, answer
@@ -174,6 +176,7 @@ def test_a_label_by_who_may_write(job: Job) -> None:
 
 
 def test_a_comment_by_who_may_write(job: Job) -> None:
+    """CI-4."""
     job.pull()
     answer, outputs = job.comments("Now on a board:\r\n/hil hut-01")
     assert (answer.code, outputs["decision"]) == (0, "run"), answer

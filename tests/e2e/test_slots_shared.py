@@ -176,7 +176,7 @@ def test_the_next_command_on_a_slot_switches_its_relay_on_again(
 
 
 def test_what_needs_no_board_does_not_ask_for_one(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
-    """WS8-2: a build is checked without a lab and beside one that is busy; a run there is blocked, never green."""
+    """CI-2, WS8-2: a build is checked without a lab and beside one that is busy; a run there is never green."""
     assert hut_ci("firmware", "inspect", firmware("ready")).code == 0
     lab = lab_of()
     with claimed(lab):

@@ -285,7 +285,7 @@ def test_cooldown_is_kept_across_processes(bench_of: BenchOf) -> None:
 
 
 def test_a_run_recovers_its_board(bench_of: BenchOf, tmp_path: Path) -> None:
-    """WS9-10: a CI job asks for it by what its board does, and the board boots again."""
+    """CARD-5, WS9-10: a CI job asks for it by what its board does, and the board boots again."""
     bench = bench_of(faults={"hut-01": ("needs_power_cycle",)})
     build = build_folder(tmp_path / "build")
     done = bench("run", str(build), "--slot", "hut-01", "--out", str(tmp_path / "out"), "--progress", "none")

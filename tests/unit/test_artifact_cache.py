@@ -99,6 +99,7 @@ def test_one_larger_than_the_limit_is_used_all_the_same(cache: ArtifactCache, tm
 
 
 def test_a_folder_that_cannot_be_used_costs_a_download(tmp_path: Path) -> None:
+    """WS10-2."""
     (tmp_path / "cache").write_text("a file stands there")
     source = Source(b"firmware")
     assert fetch(ArtifactCache(tmp_path / "cache"), "a", source, tmp_path / "1") is False

@@ -153,6 +153,7 @@ def _re2(regex: str) -> str:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_each_input_is_used(path: Path) -> None:
+    """CARD-1."""
     text = path.read_text("utf-8")
     used = set(re.findall(r"\$\[\[ inputs\.([a-z-]+) \]\]", text))
     assert used == set(inputs(path))

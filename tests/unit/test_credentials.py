@@ -59,6 +59,7 @@ def test_security_18_a_private_file_is_read(address: str, file: Path) -> None:
 
 @pytest.mark.parametrize("bad", BAD)
 def test_security_18_any_other_file_is_refused(address: str, file: Path, bad: str) -> None:
+    """CRED-4."""
     change, says = BAD[bad]
     change(file)
     name = FORGES[address]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import yaml
 
 from hut_ci.cli.lanes import AT_THE_LAB, LANES, WITHOUT_A_BOARD, refuse_in_upstream
 from hut_ci.errors import Refused
+from hut_ci.reports.json_document import problems
 
-PAGE = (Path(__file__).parents[2] / "docs" / "lanes.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "lanes.md").read_text("utf-8")
 
 
 def test_it_lists_the_commands_of_each_lane() -> None:
@@ -22,6 +25,17 @@ def test_it_lists_the_commands_of_each_lane() -> None:
     assert without == set(WITHOUT_A_BOARD)
     assert at_the_lab == set(AT_THE_LAB)
     assert set(re.findall(r"^\| `([a-z-]+)` \| ", PAGE, re.M)) >= set(LANES)
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("role", ["arch", "infra", "runner"])
+def test_no_role_follows_from_a_lane(lane: str, role: str) -> None:
+    """LANE-7: a report may say any of one with any of the other, and nothing else for either."""
+    document = json.loads((ROOT / "tests/data/reports/runs/pass.json").read_text("utf-8"))
+    document["agent_role"] = role
+    document["hardware"]["lane"] = lane
+    assert problems(document) == []
+    assert problems({**document, "agent_role": lane}) != []
 
 
 def test_its_message_is_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,26 @@ def loose(text: str) -> list[str]:
 def test_security_24_every_package_is_pinned_by_its_hash(path: Path) -> None:
     assert loose(path.read_text("utf-8")) == []
     assert "==" in path.read_text("utf-8")
+
+
+def test_what_the_product_is_made_of() -> None:
+    """CARD-7: the packages that carry it, each an ordinary dependency and locked."""
+    root = Path(__file__).parents[2]
+    carrying = {
+        "actions-toolkit",
+        "esptool",
+        "jsonschema",
+        "pygithub",
+        "pyserial",
+        "python-gitlab",
+        "pyyaml",
+        "requests",
+    }
+    asked = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    assert {re.split(r"[<>=]", need)[0].lower() for need in asked} >= carrying
+    locked = re.findall(r"^([\w.-]+)", (root / "requirements" / "main.txt").read_text("utf-8"), re.M)
+    assert {name.lower() for name in locked} >= carrying
+    assert "pytest==" in (root / "requirements" / "test.txt").read_text("utf-8")
 
 
 def test_security_28_what_is_not_pinned_is_found() -> None:

@@ -84,6 +84,7 @@ def rows_below(heading: str) -> dict[str, list[str]]:
 
 
 def test_each_job_has_the_rights_that_the_page_tells() -> None:
+    """CI-1."""
     told = rows_below("| job | runs on | `actions`")
     names = ("actions", "contents", "issues", "pull-requests", "statuses")
     found = {}

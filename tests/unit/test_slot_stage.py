@@ -82,7 +82,7 @@ def ids(slots: Sequence[Slot]) -> list[str]:
     ],
 )
 def test_by_id_label_chip_tag_or_all_that_fit(wanted: str | None, found: list[str]) -> None:
-    """WS8-4: the runner's label leads to its slot."""
+    """CARD-3, WS8-4: the runner's label leads to its slot."""
     assert ids(candidates(LAB, wanted, PLAN, Needs())) == found
 
 

@@ -44,7 +44,7 @@ def test_what_is_no_address(text: str) -> None:
     "url", ["http://ghe.example/api", "ftp://x", "https://user:word@ghe.example", "ghe.example", "https://x/?a=b"]
 )
 def test_a_token_is_only_sent_over_https(url: str) -> None:
-    """security 16."""
+    """CRED-5, security 16."""
     with pytest.raises(UsageError, match="GITHUB_API_URL"):
         parse_address("github:acme/firmware", {"GITHUB_API_URL": url})
 

@@ -36,7 +36,7 @@ DERIVED = {"schema_version", "cases", "boot"}
 
 @pytest.mark.parametrize("name", ["ws2.invocation.v1", "ws2.report.v1"])
 def test_seed_example_is_valid(name: str) -> None:
-    """WS2-12: both literal examples of the seed validate, and contracts.check can say no."""
+    """WS2-4, WS2-12: both literal examples of the seed validate, and contracts.check can say no."""
     example = json.loads((SEED / f"{name}.json").read_text())
     assert contracts.check(example, name) == []
     assert contracts.check({**example, "schema_version": "ws2.report.v2"}, name)
@@ -44,7 +44,7 @@ def test_seed_example_is_valid(name: str) -> None:
 
 @pytest.mark.parametrize("key", json.loads((SEED.parent / "required.json").read_text())["ws2.report.v1"])
 def test_each_required_field_of_a_report(key: str) -> None:
-    """WS2-10."""
+    """WS2-3, WS2-10."""
     example = json.loads((SEED / "ws2.report.v1.json").read_text())
     del example[key]
     assert (key,) in [problem.path for problem in contracts.check(example, "ws2.report.v1")]
@@ -52,7 +52,7 @@ def test_each_required_field_of_a_report(key: str) -> None:
 
 @pytest.mark.parametrize("key", json.loads((SEED.parent / "required.json").read_text())["ws2.invocation.v1"])
 def test_each_required_field_of_an_invocation(key: str) -> None:
-    """WS2-5."""
+    """WS2-2, WS2-5."""
     example = json.loads((SEED / "ws2.invocation.v1.json").read_text())
     del example[key]
     assert (key,) in [problem.path for problem in contracts.check(example, "ws2.invocation.v1")]
@@ -76,6 +76,15 @@ def test_bad_invocation(change: dict[str, object], where: str) -> None:
     """WS2-7, WS2-8, WS2-16 and security 19: refused at the place that is wrong."""
     example = json.loads((SEED / "ws2.invocation.v1.json").read_text())
     assert where in [problem.where for problem in contracts.check({**example, **change}, "ws2.invocation.v1")]
+
+
+@pytest.mark.parametrize("key", ["commit_sha", "repo", "workdir", "expected_artifacts", "notes"])
+def test_what_an_invocation_may_leave_out(key: str) -> None:
+    """WS2-6: and `none` is a commit."""
+    example = json.loads((SEED / "ws2.invocation.v1.json").read_text())
+    del example[key]
+    assert contracts.check(example, "ws2.invocation.v1") == []
+    assert contracts.check({**example, "commit_sha": "none"}, "ws2.invocation.v1") == []
 
 
 def test_runner_may_take_longer_and_steps_may_be_argv() -> None:

@@ -23,7 +23,7 @@ FILES = {"report.json", "junit.xml", "summary.md"}
 
 @pytest.mark.parametrize("name", sorted(samples()))
 def test_every_outcome_is_written(tmp_path: Path, name: str) -> None:
-    """Issue of every run: three documents, valid, readable for everybody, nothing else left behind."""
+    """WS2-19: issue of every run: three documents, valid, readable for everybody, nothing else left behind."""
     out = tmp_path / "deep" / "out"
     path = write(samples()[name], out, Redactor(), {})
     assert path == out / "report.json"
