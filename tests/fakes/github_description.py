@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fakes import npm
 from fakes.github_routes import ROUTES
 from fakes.openapi import Departure
 
-PACKAGE, VERSION = "@octokit/openapi", "23.0.2"
-MEMBER = "package/generated/api.github.com.json"
-CACHE = Path(__file__).resolve().parents[2] / ".cache"
-FETCH_SECONDS = 300
-RETRY_SECONDS = 600
-"""How long a failed fetch is not tried again: several test processes ask one after another."""
+SOURCE = npm.Member(
+    "@octokit/openapi",
+    "23.0.2",
+    "pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg==",
+    "package/generated/api.github.com.json",
+)
 
 DEPARTURES = (
     Departure("*", "response", r"response http status: 401$", "any operation refuses a token that it does not know"),
@@ -55,77 +49,12 @@ class Description(NamedTuple):
     """Why there is none; "" where there is one."""
 
 
-def description(cache: Path = CACHE) -> Description:
+def description(cache: Path = npm.CACHE) -> Description:
     """The cut description, from `cache` or fetched into it with npm. Raises nothing: without it there is a reason."""
-    try:
-        cache.mkdir(exist_ok=True)
-        with _alone(cache / "github-openapi.lock"):
-            return _cached(cache) or _fetch(cache)
-    except (OSError, ValueError, KeyError, tarfile.TarError, subprocess.SubprocessError) as error:
-        return Description(None, f"GitHub's API description could not be read: {error}")
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _cut_file(cache: Path) -> Path:
-    """Named for what is in it, so that another operation makes another cut."""
-    wanted = hashlib.sha256(repr(sorted(_wanted())).encode()).hexdigest()[:12]
-    return cache / f"github-openapi-{VERSION}-{wanted}.json"
-
-
-def _failure_file(cache: Path) -> Path:
-    return cache / f"github-openapi-{VERSION}.failed"
-
-
-def _cached(cache: Path) -> Description | None:
-    kept, failed = _cut_file(cache), _failure_file(cache)
-    if kept.exists():
-        return Description(corrected(json.loads(kept.read_bytes())), "")
-    if failed.exists() and time.time() - failed.stat().st_mtime < RETRY_SECONDS:
-        return Description(None, failed.read_text())
-    return None
-
-
-def _fetch(cache: Path) -> Description:
-    with tempfile.TemporaryDirectory(dir=cache, prefix="github-openapi-") as folder:
-        reason = _pack(Path(folder), cache / "npm")
-        if reason:
-            _failure_file(cache).write_text(reason)
-            return Description(None, reason)
-        archive = next(Path(folder).glob("*.tgz"))
-        document = cut(_member(archive), _wanted())
-        whole = Path(folder) / "cut.json"
-        whole.write_text(json.dumps(document))
-        whole.replace(_cut_file(cache))
-    return Description(corrected(document), "")
-
-
-def _pack(folder: Path, npm_cache: Path) -> str:
-    """Have npm put the package into a folder; why it could not, or ""."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return f"npm is not installed, which fetches GitHub's API description ({PACKAGE})"
-    quick = ("--fetch-retries=0", "--fetch-timeout=60000", "--no-update-notifier", "--ignore-scripts")
-    argv = [npm, "pack", f"{PACKAGE}@{VERSION}", *quick, f"--cache={npm_cache}"]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
-    if done.returncode == 0:
-        return ""
-    said = (done.stderr.strip().splitlines() or ["nothing"])[0]
-    return f"npm could not fetch GitHub's API description ({PACKAGE}@{VERSION}): {said}"
-
-
-def _member(archive: Path) -> dict[str, Any]:
-    with tarfile.open(archive) as package:
-        file = package.extractfile(MEMBER)
-        if file is None:
-            raise ValueError(f"{MEMBER} is no file")
-        document: dict[str, Any] = json.load(file)
-    return document
+    wanted = _wanted()
+    part = hashlib.sha256(repr(sorted(wanted)).encode()).hexdigest()[:12]  # another operation makes another cut
+    found = npm.kept(SOURCE, cache, f"-{part}", lambda text: json.dumps(cut(json.loads(text), wanted)).encode())
+    return Description(corrected(json.loads(found.content)) if found.content else None, found.reason)
 
 
 def corrected(node: Any) -> Any:

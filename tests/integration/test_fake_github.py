@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -9,13 +10,14 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from fakes import github_description
+from fakes import github_description, npm
 from fakes.github import FakeGitHub
 from fakes.github_routes import ROUTES
 from fakes.github_state import Repository
@@ -685,6 +687,23 @@ def test_without_npm_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.Monke
     found = github_description.description(tmp_path / "cache")
     assert found.document is None
     assert "npm is not installed" in found.reason
+
+
+def test_a_package_with_other_bytes_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its control: the same bytes under their own digest are."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "x.json").write_text("{}")
+    packed = tmp_path / "packed.tgz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(tmp_path / "package", "package")
+    npm_stand_in = tmp_path / "npm"
+    npm_stand_in.write_text(f"#!{sys.executable}\nimport shutil\nshutil.copy({str(packed)!r}, 'x-1.tgz')\n")
+    npm_stand_in.chmod(0o755)
+    monkeypatch.setitem(os.environ, "PATH", str(tmp_path))
+    digest = base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
+    for sha512, content in (("other", None), (digest, b"{}")):
+        found = npm.kept(npm.Member("x", "1", sha512, "package/x.json"), tmp_path / "cache")
+        assert found.content == content, found.reason
 
 
 def test_the_cut_holds_what_it_refers_to(contract: Contract) -> None:
