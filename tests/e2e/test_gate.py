@@ -194,15 +194,14 @@ def test_help_is_explained_once(job: Job) -> None:
     assert job.states() == {}
 
 
-@pytest.mark.parametrize("login", ["tri", "mallory", "nobody-knows", "../../x?y#z"])
-def test_who_may_not_write_gets_one_reply_and_nothing_else(job: Job, login: str) -> None:
-    """security 3, 4: also who may label; however often it is asked."""
+def test_who_may_not_write_gets_one_reply_and_nothing_else(job: Job) -> None:
+    """security 3, 4: however often it is asked, by comment or by label."""
     job.pull()
     for _ in range(3):
-        answer, outputs = job.comments("/hil hut-01", login=login)
+        answer, outputs = job.comments("/hil hut-01", login="mallory")
         assert answer.code == 9, answer
         assert outputs == {}
-    answer, _ = job.labels("hil", login=login)
+    answer, _ = job.labels("hil", login="tri")
     assert answer.code == 9
     assert job.states() == {}
     assert len(job.replies()) == 1
@@ -210,86 +209,18 @@ def test_who_may_not_write_gets_one_reply_and_nothing_else(job: Job, login: str)
     assert job.repo.pulls[12].labels == ["bug"], "a label is used up, whatever came of it"
 
 
-@pytest.mark.parametrize("fault", ["403", "404", "garbage"])
-def test_a_permission_that_cannot_be_told_is_none(job: Job, fault: str) -> None:
-    """security 3, with its control: the same comment runs where GitHub answers."""
-    job.pull()
-    job.github.fail("get_permission", fault, None)
-    answer, _ = job.comments("/hil hut-01")
-    assert answer.code == 9, answer
-    assert job.states() == {}
-    job.github.faults.clear()
-    answer, _ = job.comments("/hil hut-01")
-    assert answer.code == 0, answer
-
-
-def test_a_head_that_moved_is_refused(job: Job) -> None:
-    """security 5: what was labelled is not what is there now."""
-    job.pull(head_sha=NEWER)
-    answer, _ = job.labels("hil", sha=HEAD)
-    assert answer.code == 9, answer
-    assert "777777777777" in job.replies()[0]
-    assert (job.states(HEAD), job.states(NEWER)) == ({}, {})
-
-
-def test_a_head_that_was_pushed_after_the_comment_is_refused(job: Job) -> None:
-    """security 5: the comment came before the head's build."""
-    job.repo.add_pull(12, head_sha=NEWER)
-    job.repo.add_run(head_sha=NEWER, event="pull_request", created=NOON + timedelta(hours=2))
-    answer, _ = job.comments("/hil")
-    assert answer.code == 9, answer
-    assert "had no build when this was asked for" in job.replies()[0]
-    answer, outputs = job.comments(f"/hil @{NEWER}")
-    assert (answer.code, outputs["commit-sha"]) == (0, NEWER), answer
-
-
-def test_a_fork_needs_the_commit_and_the_operators_leave(job: Job) -> None:
-    job.pull(head_repository="mallory/firmware", head_repository_id=66)
-    for argv, body, code in (
-        ((), f"/hil @{HEAD}", 9),
-        (("--forks", "asked"), "/hil", 9),
-        (("--forks", "asked"), f"/hil @{BASE}", 9),
-        (("--forks", "asked"), f"/hil @{HEAD} hut-01", 0),
-    ):
-        assert job.states() == {}
-        answer, outputs = job.comments(body, *argv)
-        assert answer.code == code, answer
-    assert json.loads(outputs["request"])["forks_allowed"] is True
-    assert job.states() == {"hardware / hut-01": "pending", "hardware": "pending"}
-
-
 @pytest.mark.parametrize(
-    ("body", "more"),
-    [
-        ("nice", {}),
-        ("/hil hut-01; id", {}),
-        ("please run\n> /hil", {}),
-        ("/hil", {"action": "edited"}),
-        ("/hil", {"action": "deleted"}),
-        ("/hil", {"issue": {"number": 12}}),
-        (HOSTILE, {}),
-        (f"/hil {HOSTILE}", {}),
-        ("/hil " + "x" * 1_000_000, {}),
-    ],
-    ids=["talk", "more than a command", "quoted", "edited", "deleted", "issue", "hostile", "hostile command", "1 MB"],
+    "body", [HOSTILE, f"/hil {HOSTILE}", "/hil " + "x" * 1_000_000], ids=["text", "command", "1 MB"]
 )
-def test_whatever_is_no_command_gets_no_answer(job: Job, body: str, more: dict[str, Any]) -> None:
-    """security 2: nothing runs, nothing is echoed."""
+def test_what_is_hostile_gets_no_answer(job: Job, body: str) -> None:
+    """security 2: nothing runs, nothing is echoed; what else is no command, tests/data/events/github has."""
     job.pull()
-    answer, outputs = job.comments(body, **more)
+    answer, outputs = job.comments(body)
     assert (answer.code, outputs["decision"]) == (0, "ignored"), answer
     assert job.nothing_was_said()
     assert len(answer.stdout + answer.stderr) < 400
     assert "::" not in answer.stdout + answer.stderr
     assert not (job.hut_ci.folder / "pwned").exists()
-
-
-def test_a_name_that_nothing_has_is_told_without_markup(job: Job) -> None:
-    job.pull()
-    answer, _ = job.comments("/hil hut-1")
-    assert answer.code == 2, answer
-    assert "did you mean" in job.replies()[0]
-    assert job.states() == {}
 
 
 def test_slots_from_the_default_branch(job: Job) -> None:
@@ -310,14 +241,6 @@ def test_an_answer_to_nobody_is_refused(job: Job) -> None:
     assert job.nothing_was_said()
 
 
-def test_by_hand(job: Job) -> None:
-    answer, outputs = job.happens("workflow_dispatch", {"inputs": {}}, "--commit", HEAD, "--only", "small")
-    assert (answer.code, outputs["commit-sha"]) == (0, HEAD), answer
-    assert set(job.states()) == {"hardware / hut-01", "hardware / hut-02", "hardware"}
-    answer, _ = job.happens("workflow_dispatch", {"inputs": {}}, "--commit", "main")
-    assert answer.code == 2, answer
-
-
 def test_a_status_that_cannot_be_posted_leaves_none_pending(job: Job) -> None:
     """security 22."""
     job.github.fail("create_status", "422", 1)
@@ -325,14 +248,3 @@ def test_a_status_that_cannot_be_posted_leaves_none_pending(job: Job) -> None:
     assert answer.code == 8, answer
     assert outputs == {}
     assert "pending" not in job.states().values()
-
-
-@pytest.mark.parametrize(
-    ("name", "payload"),
-    [("schedule", {}), ("push", []), ("issue_comment", {"action": "created"}), ("push", {"after": "$(id)"})],
-)
-def test_what_is_no_event_of_ours_is_an_error_that_says_so(job: Job, name: str, payload: object) -> None:
-    answer, outputs = job.happens(name, payload)
-    assert answer.code == 2, answer
-    assert outputs == {}
-    assert job.nothing_was_said()
