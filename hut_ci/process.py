@@ -7,7 +7,6 @@ allow-list, its own process group, one thread, bounded memory. Linux only: it us
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import selectors
 import signal
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from hut_ci import prctl
 from hut_ci.deadline import Deadline
 
 OUTPUT_LIMIT = 1 << 20
@@ -34,11 +34,6 @@ PIPE_LIMIT = 1 << 20
 
 _INHERITED = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_TIME"})
 _SECRET_WORDS = ("TOKEN", "SECRET", "PASSW", "CREDENTIAL", "PRIVATE", "APIKEY", "API_KEY")
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
-# Without a declared signature ctypes passes 32-bit values where the kernel reads unsigned long.
-_prctl.argtypes = [ctypes.c_int, ctypes.c_ulong]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +126,7 @@ def dies_with_us(number: signal.Signals) -> Callable[[], None]:
     parent = os.getpid()
 
     def ask_the_kernel() -> None:
-        # exec keeps the setting (prctl(2)), except for set-uid programs.
-        if _prctl(_PR_SET_PDEATHSIG, number) != 0 or os.getppid() != parent:
+        if not prctl.signal_when_parent_ends(number) or os.getppid() != parent:
             os._exit(127)  # the parent died before prctl: no signal would ever come
 
     return ask_the_kernel

@@ -9,7 +9,6 @@ Until it holds it dies with the process that started it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -23,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hut_ci import prctl
 from hut_ci.claims import flock
 from hut_ci.claims.lock_note import write_note
 from hut_ci.deadline import Deadline
@@ -33,7 +33,6 @@ from hut_ci.stages.slot import Note, Waiting
 NAME = "hut-ci-hold"
 """What /proc, `ps` and `top` call this process; at most 15 bytes (prctl(2), PR_SET_NAME)."""
 ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
@@ -68,19 +67,13 @@ def _hold(lab: Lab, slot: Slot, claim: Claim, seconds: float | None, *, stay: bo
         select.select([sys.stdin], [], [], seconds)
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
-    _outlive_the_parent()
+    prctl.signal_when_parent_ends(0)
     _say("held", t=held, utc=_utc(), until=until)
     _let_go_of_pipes()
     while (left := held + (seconds or 0.0) - time.monotonic()) > 0:
         if signal.sigtimedwait(ENDINGS, left) is not None:
             break
     flock.lost(lab, slot, claim)
-
-
-def _outlive_the_parent() -> None:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl.argtypes = [ctypes.c_int, ctypes.c_ulong]
-    prctl(_PR_SET_PDEATHSIG, 0)
 
 
 def _let_go_of_pipes() -> None:

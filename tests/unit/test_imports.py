@@ -35,7 +35,7 @@ FLOORS: list[set[str]] = [
         "yaml_lines",
         "units",
     },
-    {"errors", "deadline", "model", "__init__"},
+    {"errors", "deadline", "model", "prctl", "__init__"},
 ]
 HEAVY = {"github", "gitlab", "esptool", "jsonschema", "requests", "serial", "rich", "re2", "yaml"}
 
