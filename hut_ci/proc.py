@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -37,6 +38,26 @@ def is_stopped(pid: int) -> bool:
         return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except OSError:
         return False
+
+
+def family() -> dict[int, tuple[int, int]]:
+    """Every process that we can see: pid → (parent's pid, process group)."""
+    found = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                words = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                found[int(entry.name)] = (int(words[1]), int(words[2]))
+    return found
+
+
+def descendants(pid: int, family: Mapping[int, tuple[int, int]]) -> set[int]:
+    """The children of a process, their children, and so on."""
+    found: set[int] = set()
+    newest = {pid}
+    while newest := {child for child, (parent, _group) in family.items() if parent in newest} - found:
+        found |= newest
+    return found
 
 
 def ignores(pid: int, number: int) -> bool:

@@ -1,50 +1,77 @@
 """Running somebody's command while we hold a slot, as a shell would: terminal, signals and exit code are its own.
 
-The command gets a process group of its own. It cannot keep the lock, because the descriptor closes on exec; what it
-leaves running in its group is killed when it ends. All of the group dies with us, also when we are killed: then a
-watcher, which has the other end of a pipe of ours, does it.
+Three processes: we, who hold the lock; a *minder*, forked from us, without the lock; and the command, a child of the
+minder in our process group, so that the terminal treats the two of us as one job (Ctrl-C, Ctrl-Z, `fg`). The minder
+has a session of its own and adopts whatever the command leaves behind, whichever group or session that made for
+itself. When the command has ended, or when we have, however that happened, the minder kills all of it: nobody may be
+left at the board. When the minder is killed, its family becomes ours, and we do the same.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
-from hut_ci import process
+from hut_ci import prctl, proc, process
+from hut_ci.deadline import Deadline
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+"""After these a stopped process is continued, as shells do: else it would never learn of them."""
+ORPHANED = signal.SIGRTMIN
+"""What the minder gets when we end."""
+FROM_TERMINAL = 0x80
+"""si_code SI_KERNEL: a key was typed, and the kernel has told the whole job, the command included (sigaction(2))."""
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes of POSIX shells, env(1), flock(1) and timeout(1) for a command that cannot be started."""
+END_SECONDS = 5.0
+"""For killed processes to be gone; only one that waits for a device takes longer than milliseconds."""
+LOOK_SECONDS = 0.002
+_ERRNO = struct.Struct("i")
 
 
-def run_command(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run `argv` to its end and answer its exit code, 128 + N after signal N.
+def run_command(argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, tuple[int, ...]]:
+    """Run `argv` to its end: its exit code, 128 + N after signal N, and the pids of those that could not be ended.
 
-    Signals of FORWARDED that reach us meanwhile are passed on to its group. Raises OSError where it cannot be
+    Signals of FORWARDED that are sent to us meanwhile are passed on. What it started and left behind is killed; out
+    of reach is only what runs as another user (sudo), or waits for a device. Raises OSError where it cannot be
     started.
     """
-    with _terminal() as terminal, _caught() as (caught, before), _watcher() as watcher:
-        child = _start(argv, env, terminal, watcher, before)
-        _wait(child.pid, terminal, caught)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # before it is reaped: until then nobody else can have its number
-        _hand_over(terminal, child.pid, os.getpgrp())
-        child.wait()
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    prctl.adopt_orphans()
+    ours = _children()
+    with _caught() as (caught, before):
+        trouble, told = os.pipe()
+        dies_with_us = process.dies_with_us(ORPHANED)
+        with process.unwarned_fork():
+            minder = os.fork()
+        if minder == 0:
+            dies_with_us()
+            _mind(argv, env, caught, before, told)
+        os.close(told)
+        code = _relay(minder, caught)
+        left = _end(ours)
+    with os.fdopen(trouble, "rb") as pipe:
+        if errno := pipe.read(_ERRNO.size):
+            (number,) = _ERRNO.unpack(errno)
+            raise OSError(number, os.strerror(number))
+    return code, tuple(sorted(left))
 
 
 @contextmanager
 def _caught() -> Iterator[tuple[Collection[int], Collection[int]]]:
-    """The signals that are kept for `_wait` to take, SIGCHLD among them, and the mask that the command is to have.
+    """The signals that are kept to be taken one by one, SIGCHLD among them, and the mask that the command is to have.
 
     Not by handlers: one that arrives just before a blocking call would wait for that call to end.
     """
     # Under nohup SIGHUP is ignored from the start, and stays so.
     wanted = {n for n in FORWARDED if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN}
-    caught = {*wanted, signal.SIGCHLD}
+    caught = {*wanted, signal.SIGCHLD, ORPHANED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
     child_died = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
@@ -56,101 +83,103 @@ def _caught() -> Iterator[tuple[Collection[int], Collection[int]]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(
-    argv: Sequence[str], env: Mapping[str, str], terminal: int | None, watcher: int, mask: Collection[int]
-) -> subprocess.Popen[bytes]:
+def _relay(minder: int, caught: Collection[int]) -> int:
+    """Pass signals on until the minder has ended; the exit code that it ended with."""
+    while True:
+        seen = signal.sigwaitinfo(caught)
+        if seen.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(minder, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+        elif seen.si_code != FROM_TERMINAL:
+            os.kill(minder, seen.si_signo)  # not reaped yet, so the number is still its own
+
+
+# --- the minder ---------------------------------------------------------------------------------------------
+
+
+def _mind(
+    argv: Sequence[str], env: Mapping[str, str], caught: Collection[int], mask: Collection[int], told: int
+) -> NoReturn:
+    """Be the minder, to the command's end; a command that cannot be started is told as an errno to `told`."""
+    try:
+        os.closerange(3, told)  # the lock among them
+        os.closerange(told + 1, os.sysconf("SC_OPEN_MAX"))
+        prctl.adopt_orphans()
+        job = os.getpgrp()
+        try:
+            command = _start(argv, env, mask)
+        except OSError as error:
+            os.write(told, _ERRNO.pack(error.errno or 0))
+            os._exit(NOT_EXECUTABLE)
+        # No longer of the terminal's job: a Ctrl-Z does not reach us, nor the command where no shell could continue it.
+        os.setsid()
+        code = _watch(command.pid, job, caught)
+        _end(frozenset())
+        os._exit(code)
+    finally:
+        os._exit(NOT_EXECUTABLE)  # an error of ours must not go on as a second hut-ci
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str], mask: Collection[int]) -> subprocess.Popen[bytes]:
     dies_with_us = process.dies_with_us(signal.SIGKILL)
-    ours = os.getpgrp()
 
     def prepare() -> None:
-        os.write(watcher, f"{os.getpid()}\n".encode())
         dies_with_us()
-        _hand_over(terminal, ours, os.getpid())
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     with process.unwarned_fork():
-        return subprocess.Popen(
-            list(argv),
-            env=dict(env),
-            process_group=0,
-            preexec_fn=prepare,  # noqa: PLW1509 (see process.py)
-        )
+        return subprocess.Popen(list(argv), env=dict(env), preexec_fn=prepare)  # noqa: PLW1509 (see process.py)
 
 
-@contextmanager
-def _watcher() -> Iterator[int]:
-    """A pipe to a process that kills a group when we end without a word: nobody may be left at the board.
-
-    The group's leader writes its number there, before it becomes the command.
-    """
-    script = 'trap "" TERM INT HUP; read -r group && { read -r _ || kill -KILL "-$group"; }'
-    with subprocess.Popen(
-        ["/bin/sh", "-c", script, "hut-ci-watcher"],
-        stdin=subprocess.PIPE,
-        bufsize=0,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=process.clean_environment(),
-        start_new_session=True,
-    ) as watcher:
-        assert watcher.stdin is not None
-        try:
-            yield watcher.stdin.fileno()
-        finally:  # also where the command could not be started: its number may be somebody else's by now
-            with suppress(BrokenPipeError):
-                watcher.stdin.write(b"ended\n")
-
-
-def _wait(pid: int, terminal: int | None, caught: Collection[int]) -> None:
-    """Until the command has ended, passing on what is caught meanwhile."""
+def _watch(command: int, job: int, caught: Collection[int]) -> int:
+    """Pass signals on until the command, or the process that holds the slot, has ended; the exit code."""
     while True:
         number = signal.sigwaitinfo(caught).si_signo
+        if number == ORPHANED:
+            return 128 + signal.SIGKILL
         if number != signal.SIGCHLD:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, number)
-        elif _has_ended(pid, terminal):
-            return
+            _tell(command, job, number)
+        elif (code := _reap(command)) is not None:
+            return code
 
 
-def _has_ended(pid: int, terminal: int | None) -> bool:
-    """When a person has stopped the command (Ctrl-Z), we stop, too, and go on with it."""
-    flags = os.WEXITED | os.WSTOPPED | os.WNOHANG
-    while (seen := os.waitid(os.P_PID, pid, flags | os.WNOWAIT)) is not None:
-        if seen.si_code != os.CLD_STOPPED:
-            return True
-        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
-        if terminal is not None:
-            _hand_over(terminal, pid, os.getpgrp())
-            os.kill(os.getpid(), signal.SIGSTOP)
-            _hand_over(terminal, os.getpgrp(), pid)
-            os.killpg(pid, signal.SIGCONT)
-    return False
+def _reap(command: int) -> int | None:
+    """Take the ends of our children, adopted ones too; the command's exit code if it is among them."""
+    answer = None
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == command:
+                code = os.waitstatus_to_exitcode(ended[1])
+                answer = code if code >= 0 else 128 - code
+    return answer
 
 
-@contextmanager
-def _terminal() -> Iterator[int | None]:
-    """A descriptor of the terminal that a person sits at; None where there is none."""
-    try:
-        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC) if os.isatty(0) else None
-    except OSError:
-        descriptor = None
-    try:
-        yield descriptor
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+def _tell(command: int, job: int, number: int) -> None:
+    """Send a signal to the command, and to those of its family that a key on the terminal would reach."""
+    family = proc.family()
+    for pid in {command} | {pid for pid in proc.descendants(os.getpid(), family) if family[pid][1] == job}:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+            if number in ENDINGS:
+                os.kill(pid, signal.SIGCONT)
 
 
-def _hand_over(terminal: int | None, giver: int, taker: int) -> None:
-    """Give the terminal from one process group to the other, if the first one has it: not in a background job.
+def _end(spared: Collection[int]) -> set[int]:
+    """Kill our children, but for `spared`, and then their children, which become ours; whoever does not end."""
+    deadline = Deadline(END_SECONDS)
+    foreign: set[int] = set()
+    while (left := _children() - set(spared)) - foreign and not deadline.expired:
+        for pid in left:
+            try:
+                if not os.waitpid(pid, os.WNOHANG)[0]:
+                    os.kill(pid, signal.SIGKILL)
+            except PermissionError:
+                foreign.add(pid)
+        time.sleep(LOOK_SECONDS)
+    return left
 
-    Unless blocked, SIGTTOU stops whoever does that from the background (tcsetpgrp(3)).
-    """
-    if terminal is None:
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-    with suppress(OSError):  # the terminal was closed
-        if os.tcgetpgrp(terminal) == giver:
-            os.tcsetpgrp(terminal, taker)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+def _children() -> set[int]:
+    return {pid for pid, (parent, _group) in proc.family().items() if parent == os.getpid()}

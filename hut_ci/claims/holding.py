@@ -138,6 +138,7 @@ def end_holder(lab: Lab, slot: Slot, holder: Holder, grace: float, announce: Cal
         _signal(pidfds, 0, slot, holder)
         announce()
         _signal(pidfds, signal.SIGTERM, slot, holder)
+        _signal(pidfds, signal.SIGCONT, slot, holder)  # one that was stopped (Ctrl-Z) would never learn of it
         if _gone(pidfds, grace):
             return "SIGTERM"
         _signal(pidfds, signal.SIGKILL, slot, holder)

@@ -40,8 +40,10 @@ def run(slot_id: str, argv: tuple[str, ...], wait: float, why: str | None, lab_p
     """Hold SLOT, run COMMAND, release SLOT.
 
     Signals are passed on to the command, and its exit code is this one's. It cannot keep the
-    slot: what it leaves running in its process group is killed when it ends.
+    slot: all that it started and left running, in the background or as a daemon, is killed when
+    it ends.
     """
+    from hut_ci import proc
     from hut_ci.cancellation import cancellation
     from hut_ci.claims import flock
     from hut_ci.claims.command import NOT_EXECUTABLE, NOT_FOUND, run_command
@@ -54,10 +56,12 @@ def run(slot_id: str, argv: tuple[str, ...], wait: float, why: str | None, lab_p
     program = os.path.basename(argv[0])  # noqa: PTH119 (arguments may hold secrets, and the note is for everybody)
     with cancellation(), held(lab, slot, why or f"slots run: {program}", wait) as claim:
         try:
-            code = run_command(argv, {**_inherited(lab), **facts(lab, slot, present(slot))})
+            code, left = run_command(argv, {**_inherited(lab), **facts(lab, slot, present(slot))})
         except OSError as error:
             tell(f"hut-ci: {argv[0]} cannot be started: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        for pid in left:
+            tell(f"note: {program} left pid {pid} ({proc.program(pid)}, {proc.user(pid)}), which is not ours to end")
         if steal := flock.lost(lab, slot, claim):
             tell(f"hut-ci: {slot.id} was {steal.text}")
     return code

@@ -94,6 +94,11 @@ class LiveRun:
         return json.loads(path.read_bytes()) if path.exists() else None
 
 
+def start(hut_ci: HutCi, *argv: object) -> LiveRun:
+    """Start any command; use it as a context manager."""
+    return LiveRun(hut_ci.start(*argv), hut_ci.folder)
+
+
 def live(hut_ci: HutCi, *argv: object, lab: Path, slot: str | None = "hut-01", wait: float = 0.0) -> LiveRun:
     """Start `hut-ci run ARGV` with its progress as JSON lines; use it as a context manager."""
     out = hut_ci.next_out()

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 from conftest import Firmware, LabOf
-from console_script import SCRIPT, HutCi
-from live_run import LiveRun, check_free_at_once, check_report, claimed, live, project
+from console_script import HutCi
+from live_run import check_free_at_once, check_report, claimed, live, project, start
+from terminal import at_a_terminal, press, read_until
 
 from hut_ci.claims import flock
 from hut_ci.config import load_lab
-from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
 from hut_ci.power.choose import choose
 from hut_ci.power.intent import intent_path, write_intent
@@ -39,10 +36,6 @@ def status_of(hut_ci: HutCi, lab: VirtualLab, slot: str = "hut-01") -> dict[str,
     assert answer.code == 0, answer
     (row,) = json.loads(answer.stdout)["slots"]
     return dict(row)
-
-
-def start(hut_ci: HutCi, *argv: object) -> LiveRun:
-    return LiveRun(hut_ci.start(*argv), hut_ci.folder)
 
 
 # --- hold and release ---------------------------------------------------------------------------------------
@@ -204,169 +197,6 @@ def test_a_run_cycles_a_shared_plug_when_it_may(lab_of: LabOf, hut_ci: HutCi, fi
         assert lab.relay.switched() == ["off", "on"]
 
 
-# --- run ----------------------------------------------------------------------------------------------------
-
-
-def run_in(hut_ci: HutCi, lab: VirtualLab, *argv: str, options: tuple[object, ...] = ()) -> tuple[int, str, str]:
-    answer = hut_ci("slots", "run", "hut-01", "--lab", lab.lab_yml, *options, "--", *argv)
-    return answer.code, answer.stdout, answer.stderr
-
-
-def test_a_command_finds_its_slot_in_its_environment(lab_of: LabOf, hut_ci: HutCi) -> None:
-    """WS8-8: the wrapper; the token that switches the house is not passed on, whoever put it into the environment."""
-    lab = lab_of()
-    hut_ci.environ["HASS_TOKEN"] = "canary"
-    code, out, _ = run_in(hut_ci, lab, "env")
-    assert code == 0
-    found = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-    assert found["HUT_CI_PORT"] == found["ESPTOOL_PORT"] == found["ESPPORT"] == lab.boards["hut-01"].serial
-    assert (found["HUT_CI_SLOT"], found["HUT_CI_LABEL"], found["HUT_CI_CHIP"]) == ("hut-01", "esp32-hut-01", "esp32")
-    assert (found["HUT_CI_FLASH"], found["HUT_CI_MAC"]) == ("4MB", "24:6f:28:00:00:01")
-    assert "canary" not in out
-
-
-@pytest.mark.parametrize(
-    ("argv", "code"),
-    [
-        (("sh", "-c", "exit 7"), 7),
-        (("sh", "-c", "kill -9 $$"), 137),
-        (("sh", "-c", "exit 0"), 0),
-        (("/nonexistent/program",), 127),
-        (("/",), 126),
-    ],
-)
-def test_the_commands_exit_code_is_ours(lab_of: LabOf, hut_ci: HutCi, argv: tuple[str, ...], code: int) -> None:
-    lab = lab_of()
-    assert run_in(hut_ci, lab, *argv)[0] == code
-    check_free_at_once(lab)
-
-
-def test_a_busy_slot_is_4_and_the_command_never_starts(lab_of: LabOf, hut_ci: HutCi) -> None:
-    lab = lab_of()
-    with claimed(lab):
-        code, _, err = run_in(hut_ci, lab, "touch", "started", options=("--wait", "0"))
-    assert (code, "place 1 in the queue" in err) == (4, True)
-    assert not (hut_ci.folder / "started").exists()
-
-
-def test_children_cannot_keep_the_lock(lab_of: LabOf, hut_ci: HutCi) -> None:
-    """WS8-6: what the command leaves behind is ended, and even what got away has no lock."""
-    lab = lab_of()
-    script = "sleep 300 & echo $! >left; setsid sleep 300 >/dev/null 2>&1 & echo $! >away"
-    code, _, _ = run_in(hut_ci, lab, "sh", "-c", script)
-    away = int((hut_ci.folder / "away").read_text())
-    try:
-        assert code == 0
-        check_free_at_once(lab)
-        os.kill(away, 0)
-        assert not alive(int((hut_ci.folder / "left").read_text()))
-    finally:
-        end(away)
-
-
-def alive(pid: int) -> bool:
-    """Not a zombie either: nobody may reap the orphans of a container."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=lambda n: n.name)
-def test_signals_are_passed_on(lab_of: LabOf, hut_ci: HutCi, number: signal.Signals) -> None:
-    """The command decides what a signal means: here it cleans up and ends with a code of its own."""
-    lab = lab_of()
-    name = number.name.removeprefix("SIG")
-    script = f"trap 'echo caught; exit 42' {name}; echo ready; while :; do sleep 0.05; done"
-    with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as run:
-        run.wait_for("^ready$")
-        run.send(number)
-        assert run.end() == 42
-    assert "caught\n" in run.text
-    check_free_at_once(lab)
-
-
-def test_a_killed_wrapper_takes_its_command_with_it(lab_of: LabOf, hut_ci: HutCi) -> None:
-    lab = lab_of()
-    with start(
-        hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", "echo $$; exec sleep 300"
-    ) as run:
-        run.wait_for(r"^\d+$")
-        pid = int(run.text.split()[-1])
-        run.send(signal.SIGKILL)
-        run.end()
-        check_free_at_once(lab)
-        deadline = Deadline(PATIENCE)
-        while alive(pid):
-            assert not deadline.expired
-            time.sleep(0.01)
-
-
-@contextmanager
-def at_a_terminal(hut_ci: HutCi, *argv: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command in the foreground of a terminal of its own; yields it and the terminal's other end."""
-    master, slave = pty.openpty()
-    code = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(SCRIPT), *map(str, argv)],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        cwd=hut_ci.folder,
-        env=hut_ci.environ,
-        start_new_session=True,
-    )
-    os.close(slave)
-    try:
-        yield process, master
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
-
-
-def read_until(master: int, text: bytes) -> bytes:
-    seen, deadline = b"", Deadline(PATIENCE)
-    while text not in seen:
-        ready = select.select([master], [], [], deadline.remaining)[0]
-        assert ready, seen
-        seen += os.read(master, 4096)
-    return seen
-
-
-def test_a_command_has_the_terminal(lab_of: LabOf, hut_ci: HutCi) -> None:
-    """It reads what a person types, and Ctrl-C is for it alone."""
-    lab = lab_of()
-    script = "trap 'echo mine; exit 5' INT; echo ready; while read line; do echo got-$line; done; sleep 300"
-    with at_a_terminal(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as (run, tty):
-        read_until(tty, b"ready")
-        os.write(tty, b"hello\n")
-        read_until(tty, b"got-hello")
-        os.write(tty, termios.tcgetattr(tty)[6][termios.VINTR])
-        read_until(tty, b"mine")
-        assert run.wait(PATIENCE) == 5
-    check_free_at_once(lab)
-
-
-def test_a_stopped_command_stops_us_and_goes_on_with_us(lab_of: LabOf, hut_ci: HutCi) -> None:
-    """Ctrl-Z and `fg`, as a shell does it; meanwhile the slot stays held."""
-    lab = lab_of()
-    script = "echo ready; while read line; do echo got-$line; done"
-    with at_a_terminal(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as (run, tty):
-        read_until(tty, b"ready")
-        os.write(tty, termios.tcgetattr(tty)[6][termios.VSUSP])
-        _, status = os.waitpid(run.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
-        with pytest.raises(SlotError), claimed(lab):
-            pass
-        run.send_signal(signal.SIGCONT)
-        os.write(tty, b"hello\n")
-        read_until(tty, b"got-hello")
-        os.write(tty, termios.tcgetattr(tty)[6][termios.VEOF])
-        assert run.wait(PATIENCE) == 0
-    check_free_at_once(lab)
-
-
 # --- steal --------------------------------------------------------------------------------------------------
 
 
@@ -403,17 +233,28 @@ def test_the_operator_takes_a_slot_from_a_run(lab_of: LabOf, hut_ci: HutCi, firm
     ]
 
 
-def test_a_stopped_holder_is_killed_after_the_grace_time(lab_of: LabOf, hut_ci: HutCi) -> None:
+@pytest.mark.parametrize(
+    ("command", "by", "code"),
+    [
+        ("trap 'echo in order; exit 5' TERM; echo ready; while :; do sleep 0.05; done", "SIGTERM", 5),
+        ("trap '' TERM; echo ready; sleep 300", "SIGKILL", -signal.SIGKILL),
+    ],
+    ids=["in_order", "killed"],
+)
+def test_a_stopped_holder_is_continued_to_end_in_order(
+    lab_of: LabOf, hut_ci: HutCi, command: str, by: str, code: int
+) -> None:
+    """Somebody went home after a Ctrl-Z. Who does not end within the grace time is killed."""
     lab = lab_of()
-    with start(
-        hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", "echo ready; sleep 300"
-    ) as run:
+    with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", command) as run:
         run.wait_for("^ready$")
-        run.send(signal.SIGSTOP)
-        argv = ("--why", "stuck", "--grace", "0.2", "--for", "1s", "--yes", "--lab", lab.lab_yml)
+        os.killpg(run.process.pid, signal.SIGSTOP)
+        grace = "30" if by == "SIGTERM" else "0.2"
+        argv = ("--why", "stuck", "--grace", grace, "--for", "1s", "--yes", "--lab", lab.lab_yml)
         stolen = hut_ci("slots", "steal", "hut-01", *argv)
-        assert (stolen.code, "ended by SIGKILL" in stolen.stderr) == (0, True), stolen
-        assert run.end() == -signal.SIGKILL
+        assert (stolen.code, f"ended by {by}" in stolen.stderr) == (0, True), stolen
+        assert run.end() == code
+        assert ("in order\n" in run.text) is (by == "SIGTERM")
 
 
 def test_whoever_lost_a_hold_learns_it_from_release(lab_of: LabOf, hut_ci: HutCi) -> None:
@@ -499,7 +340,7 @@ def test_monitor_shows_sends_and_releases(talking: VirtualLab, hut_ci: HutCi) ->
         os.write(tty, b"hello\n")
         seen += read_until(tty, b"echo: hello")
         assert b"hunter2" not in seen
-        os.write(tty, termios.tcgetattr(tty)[6][termios.VINTR])
+        press(tty, termios.VINTR)
         assert run.wait(PATIENCE) == 0
     check_free_at_once(talking)
 
