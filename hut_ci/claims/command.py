@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import struct
-import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -108,29 +107,35 @@ def _mind(
         os.closerange(told + 1, os.sysconf("SC_OPEN_MAX"))
         prctl.adopt_orphans()
         job = os.getpgrp()
-        try:
-            command = _start(argv, env, mask)
-        except OSError as error:
-            os.write(told, _ERRNO.pack(error.errno or 0))
-            os._exit(NOT_EXECUTABLE)
+        wait, go = os.pipe()
+        dies_with_us = process.dies_with_us(signal.SIGKILL)
+        command = os.fork()
+        if command == 0:
+            os.close(go)
+            dies_with_us()
+            _become(argv, env, mask, wait, told)
         # No longer of the terminal's job: a Ctrl-Z does not reach us, nor the command where no shell could continue it.
         os.setsid()
-        code = _watch(command.pid, job, caught)
+        os.close(go)
+        code = _watch(command, job, caught)
         _end(frozenset())
         os._exit(code)
     finally:
         os._exit(NOT_EXECUTABLE)  # an error of ours must not go on as a second hut-ci
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], mask: Collection[int]) -> subprocess.Popen[bytes]:
-    dies_with_us = process.dies_with_us(signal.SIGKILL)
-
-    def prepare() -> None:
-        dies_with_us()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-    with process.unwarned_fork():
-        return subprocess.Popen(list(argv), env=dict(env), preexec_fn=prepare)  # noqa: PLW1509 (see process.py)
+def _become(argv: Sequence[str], env: Mapping[str, str], mask: Collection[int], wait: int, told: int) -> NoReturn:
+    """Be the command, as soon as nobody holds the other end of `wait` any more."""
+    os.read(wait, 1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 (a person's own command, and no shell)
+    except OSError as error:
+        os.write(told, _ERRNO.pack(error.errno or 0))
+    finally:
+        os._exit(NOT_EXECUTABLE)
 
 
 def _watch(command: int, job: int, caught: Collection[int]) -> int:
