@@ -19,7 +19,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from hut_ci.deadline import Deadline
+from hut_ci.deadline import Deadline, call_within
 from hut_ci.forges import retry
 from hut_ci.forges.loopback import is_loopback
 
@@ -65,34 +65,11 @@ def same_origin(url: str, other: str) -> bool:
 
 
 def within(seconds: float, call: Callable[[threading.Event], Result]) -> Result:
-    """What `call` answers, if it does within `seconds`. Raises requests.Timeout, or whatever `call` raises.
-
-    A socket's own time-out starts again with every byte, so a server that drips its headers outlasts it. `call` runs in
-    a thread that is left behind when the time is over; it gets an event that is set then, to write nothing any more.
-    """
-    answers: list[Result] = []
-    errors: list[BaseException] = []
-    over = threading.Event()
-
-    def work() -> None:
-        try:
-            answers.append(call(over))
-        except BaseException as error:  # handed over to whoever waits
-            errors.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    late = True
+    """deadline.call_within for requests. Raises requests.Timeout, or whatever `call` raises."""
     try:
-        worker.join(seconds)
-        late = worker.is_alive()
-    finally:
-        over.set()
-    if late:  # whatever it still says: it was told to stop, and has not done its work
-        raise requests.Timeout("the answer did not end in time")
-    if errors:
-        raise errors[0]
-    return answers[0]
+        return call_within(seconds, call)
+    except TimeoutError as error:
+        raise requests.Timeout(str(error)) from error
 
 
 def cause(error: BaseException) -> str:

@@ -1,46 +1,34 @@
-"""A relay is never left off: a small process that switches on again when the one that switched off cannot.
+"""A relay is never left off: whoever cuts power first starts a process that gives it back when the cutter cannot.
 
-`finally` does not run on SIGKILL. So before `off`, an intent record is written and this process is started: its own
-session, deaf to SIGTERM and SIGINT, holding the slot's lock by inheritance. It reads a pipe. At `done` it removes
-the record; at end-of-file after `off` it switches on, then removes it. A process that is stopped or hangs closes no
-pipe: when the cycle's time is over the guardian switches on, and again when that process ends. A record that is still
-there later (host crash, guardian killed) makes the next command on the slot switch on: intent.repair.
+`finally` does not run on SIGKILL. So before `off`, an intent record is written and the guardian is started
+(guardian_process.py): its own session, holding the slot's lock by inheritance, told by a pipe how far the cycle is.
+A record that is still there later (host crash, guardian killed) makes the next command on the slot switch on:
+intent.repair.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
-import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hut_ci import process
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
-from hut_ci.power.choose import Switch, pack, unpack
+from hut_ci.power.choose import Switch, pack
+from hut_ci.power.guardian_process import next_line
 from hut_ci.power.intent import RESTORE_SECONDS, intent_path, switch_back, write_intent
 from hut_ci.power.state_file import remove_durably
-from hut_ci.stages.power_results import may_retry
 
 READY_SECONDS = 20.0
 """For starting Python and importing requests, on a loaded host."""
 OVERDUE_SECONDS = 2.0
 """A cycle ends by its own deadline; one that is so much later is stopped or hangs."""
-IN_FLIGHT_SECONDS = (1.0, 30.0)
-"""An `off` without an answer may still be on its way: the state is watched after `on` for as long as a call may take
-(the slot's `timeout`), but at least and at most so long, because the slot is held meanwhile."""
 
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian import main; main()"
-
-
-# --- the side of the process that cuts the power ------------------------------------------------------------
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.power.guardian_process import main; main()"
 
 
 @dataclass(slots=True)
@@ -119,7 +107,8 @@ class Guardian:
         return self._hear(5.0 if self._done else RESTORE_SECONDS + 5.0)
 
     def _forget(self) -> None:
-        _remove(intent_path(self.state_dir, slot_id) for slot_id in self.slot_ids)
+        for slot_id in self.slot_ids:
+            remove_durably(intent_path(self.state_dir, slot_id))
 
     def _tell(self, line: str) -> None:
         assert self._child is not None
@@ -138,7 +127,7 @@ class Guardian:
         """The guardian's next line, empty when it ended or `seconds` passed."""
         assert self._child is not None
         assert self._child.stdout is not None
-        return _next_line(self._child.stdout.fileno(), Deadline(seconds)) or ""
+        return next_line(self._child.stdout.fileno(), Deadline(seconds)) or ""
 
     def _end(self) -> None:
         """Reap the guardian; one that is still there by now is stuck and must not keep the lock."""
@@ -174,80 +163,3 @@ def _start(lock_fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
         pass_fds=lock_fds,
         start_new_session=True,
     )
-
-
-# --- the guardian process -----------------------------------------------------------------------------------
-
-
-def main() -> None:
-    """Read settings and progress from stdin until `done` or end-of-file; runs as its own process."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    settings: Mapping[str, Any] = json.loads(_next_line(0) or "")
-    switch = unpack(settings["switch"])
-    _say("ready")
-    stage = _watch(switch, Deadline(settings["seconds"]))
-    try:
-        if stage in ("off", "cut"):
-            settle = in_flight(switch) if stage == "off" else 0.0
-            switch_back(switch, Deadline(RESTORE_SECONDS), settle=settle)
-        _remove(Path(path) for path in settings["intents"])
-        _say("on")
-    except PowerError as error:
-        _say(f"failed {error.fields.get('detail', '')}")
-
-
-def in_flight(switch: Switch) -> float:
-    """Seconds for which an `off` that nobody answered may still arrive."""
-    least, most = IN_FLIGHT_SECONDS
-    return min(most, max(least, getattr(switch, "timeout", 0.0)))
-
-
-def _watch(switch: Switch, deadline: Deadline) -> str:
-    """How far the cycle came by its end: empty, `off`, `cut` or `done`.
-
-    One that overstays its deadline gets its power at once. It keeps its record and is watched to its end: it may go on.
-    """
-    stage = ""
-    patience: Deadline | None = deadline
-    while stage != "done":
-        line = _next_line(0, patience)
-        if line is None:
-            patience = _rescue(switch)
-        elif not line:
-            break
-        else:
-            stage = line
-    return stage
-
-
-def _rescue(switch: Switch) -> Deadline | None:
-    """Switch on; when to try again, None for never."""
-    try:
-        switch_back(switch, Deadline(RESTORE_SECONDS))
-    except PowerError as error:
-        return Deadline(RESTORE_SECONDS) if may_retry(error) else None
-    return None
-
-
-def _next_line(descriptor: int, deadline: Deadline | None = None) -> str | None:
-    """The next line of a pipe, empty at its end, None where the deadline comes first."""
-    line = b""
-    while not line.endswith(b"\n"):
-        if not select.select([descriptor], [], [], deadline.remaining if deadline else None)[0]:
-            return None
-        byte = os.read(descriptor, 1)
-        if not byte:
-            return ""
-        line += byte
-    return line.decode().strip()
-
-
-def _remove(intents: Iterable[Path]) -> None:
-    for path in intents:
-        remove_durably(path)
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # the other end may have been killed
-        os.write(1, text.encode() + b"\n")
