@@ -324,7 +324,7 @@ def test_one_slot_is_serialised_two_slots_overlap(bench_of: BenchOf, stack: Exit
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 def test_killed_between_off_and_on(bench_of: BenchOf, stack: ExitStack, number: signal.Signals) -> None:
     """WS9-9: the relay is on again, then the slot can be claimed, and nothing is left to repair."""
-    bench = bench_of(power={"timeout": 60})
+    bench = bench_of(power={"timeout": 15})  # for so long the guardian keeps the slot
     bench.plugs.hold_at("off")
     process = stack.enter_context(bench.start("power", "cycle", "hut-01"))
     bench.plugs.events.wait_for("held", PATIENCE)
@@ -344,7 +344,7 @@ def test_home_assistant_killed_and_restarted_in_mid_cycle(
     bench_of: BenchOf, stack: ExitStack, server: HomeAssistant, kill_hut_ci: bool
 ) -> None:
     """WS9-7, WS9-9: the power is off, nobody can switch it on, and somebody does as soon as there is a way."""
-    bench = bench_of(power={"timeout": 60, "retries": 1})
+    bench = bench_of(power={"timeout": 20, "retries": 1})
     bench.plugs.hold_at("off")
     process = stack.enter_context(bench.start("power", "cycle", "hut-01", "--json"))
     bench.plugs.events.wait_for("held", PATIENCE)
