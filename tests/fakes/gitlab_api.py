@@ -14,7 +14,19 @@ from fakes import gitlab_statuses
 from fakes.gitlab_access import Asked, Operation, invalid
 from fakes.gitlab_ci import DONE, PIPELINE_STATES, Job, Pipeline, Status
 from fakes.gitlab_parameters import choice, paged, truth, words
-from fakes.gitlab_state import DEVELOPER, GUEST, MAINTAINER, REPORTER, Commit, MergeRequest, Note, Refused
+from fakes.gitlab_state import (
+    DEVELOPER,
+    GUEST,
+    MAINTAINER,
+    OWNER,
+    REPORTER,
+    Award,
+    Commit,
+    MergeRequest,
+    Note,
+    Refused,
+    User,
+)
 from fakes.gitlab_time import moment_of, stamp
 from fakes.serving import Answer, json_answer
 
@@ -46,7 +58,7 @@ def _commit(asked: Asked, revision: str) -> Commit:
 
 
 def _merge_request(asked: Asked) -> MergeRequest:
-    request = asked.project.merge_requests.get(_id(asked, "merge_request_iid", "noteable_id"))
+    request = asked.project.merge_requests.get(_id(asked, "merge_request_iid", "noteable_id", "eventable_id"))
     if request is None:
         raise Refused(404, "404 Not found")
     request.look(asked.operation.name)
@@ -263,14 +275,14 @@ def _is_meant(line: Pipeline, params: Mapping[str, Any], source: str) -> bool:
 
 def _times(params: Mapping[str, Any]) -> list[tuple[Callable[[Pipeline, datetime], bool], datetime]]:
     """The conditions on a pipeline's times, each with the time that was asked for."""
-    found = []
-    for name, holds in _TIMES.items():
-        if params.get(name):
-            try:
-                found.append((holds, moment_of(str(params[name]))))
-            except ValueError as error:
-                raise invalid(f"{name} is invalid") from error
-    return found
+    return [(holds, _moment(params, name)) for name, holds in _TIMES.items() if params.get(name)]
+
+
+def _moment(params: Mapping[str, Any], name: str) -> datetime:
+    try:
+        return moment_of(str(params[name]))
+    except ValueError as error:
+        raise invalid(f"{name} is invalid") from error
 
 
 def get_pipeline(asked: Asked) -> Answer:
@@ -331,6 +343,8 @@ def trigger_pipeline(asked: Asked) -> Answer:
     sha = project.branches.get(ref) or project.tags.get(ref)
     if sha is None:
         raise Refused(400, {"base": ["Reference not found"]})
+    if variables and not _may_set_variables(asked, owner):
+        raise Refused(400, {"base": ["Insufficient permissions to set pipeline variables"]})
     source = "trigger" if text in project.trigger_tokens else "pipeline"
     line = project.add_pipeline(
         sha=sha, ref=ref, source=source, status="created", user=owner, tag=ref not in project.branches
@@ -339,12 +353,37 @@ def trigger_pipeline(asked: Asked) -> Answer:
     return json_answer(201, entities.pipeline(line, asked.url))
 
 
+def _may_set_variables(asked: Asked, user: User) -> bool:
+    """By the project's setting. The payload of a trigger is not meant by it (merge request 204230 of GitLab)."""
+    needed = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}.get(asked.project.variables_role)
+    return needed is not None and asked.instance.access_level(user, asked.project) >= needed
+
+
 # --- merge requests and notes -------------------------------------------------------------------------------
 
 
 def get_merge_request(asked: Asked) -> Answer:
     can_merge = asked.level >= DEVELOPER
     return json_answer(200, entities.merge_request(_merge_request(asked), asked.url, can_merge=can_merge))
+
+
+def list_merge_requests(asked: Asked) -> Answer:
+    """Those of the project, the newest first; of `updated_after` the one at that very instant, too."""
+    params = asked.params
+    state = choice(params, "state", ("opened", "closed", "locked", "merged", "all"), "all")
+    order = choice(params, "order_by", ("created_at", "updated_at", "title", "merged_at"), "created_at")
+    backwards = choice(params, "sort", ("asc", "desc"), "desc") == "desc"
+    found = [one for one in asked.project.merge_requests.values() if state in ("all", one.state)]
+    if params.get("updated_after"):
+        found = [one for one in found if moment_of(one.updated) >= _moment(params, "updated_after")]
+    found.sort(key=lambda one: (one.updated if order == "updated_at" else one.created, one.id), reverse=backwards)
+    return paged(asked, found, lambda one: entities.merge_request_basic(one, asked.url))
+
+
+def list_label_events(asked: Asked) -> Answer:
+    """The oldest first."""
+    request = _merge_request(asked)
+    return paged(asked, request.label_events, lambda event: entities.label_event(event, request, asked.url))
 
 
 def update_merge_request(asked: Asked) -> Answer:
@@ -358,7 +397,11 @@ def update_merge_request(asked: Asked) -> Answer:
     request.state = {"close": "closed", "reopen": "opened"}.get(event, request.state)
     labels = set(words(params["labels"]) if params.get("labels") is not None else request.labels)
     labels |= set(words(params.get("add_labels") or ""))
-    request.labels = sorted(labels - set(words(params.get("remove_labels") or "")))
+    labels -= set(words(params.get("remove_labels") or ""))
+    for name in labels - set(request.labels):
+        request.label(name, by=asked.me)
+    for name in set(request.labels) - labels:
+        request.label(name, by=asked.me, action="remove")
     request.updated = stamp()
     return get_merge_request(asked)
 
@@ -411,11 +454,35 @@ def _obeyed(text: str) -> tuple[str, list[str]]:
     return "\n".join(kept), commands
 
 
+def _note(asked: Asked, request: MergeRequest) -> Note:
+    note = next((one for one in request.notes if one.id == _id(asked, "note_id")), None)
+    if note is None or (note.internal and asked.level < REPORTER):
+        raise Refused(404, "404 Not found")
+    return note
+
+
+def list_awards(asked: Asked) -> Answer:
+    note = _note(asked, _merge_request(asked))
+    return paged(asked, note.awards, lambda award: entities.award(award, note, asked.url))
+
+
+def create_award(asked: Asked) -> Answer:
+    """Nobody gives the same reaction twice. To a note it is a change (Note#bump_updated_at)."""
+    note = _note(asked, _merge_request(asked))
+    name = str(asked.params.get("name") or "")
+    if not name:
+        raise invalid("name is missing")
+    if any(award.name == name and award.user is asked.me for award in note.awards):
+        raise Refused(404, "404 Award Emoji Name has already been taken Not Found")
+    award = Award(asked.project.numbers.take("award"), name, asked.me, stamp())
+    note.awards.append(award)
+    note.updated = award.created
+    return json_answer(201, entities.award(award, note, asked.url))
+
+
 def update_note(asked: Asked) -> Answer:
     request = _merge_request(asked)
-    note = next((one for one in request.notes if one.id == _id(asked, "note_id")), None)
-    if note is None:
-        raise Refused(404, "404 Not found")
+    note = _note(asked, request)
     _check_editable(asked, note)
     if asked.params.get("body") is not None:
         text, commands = _obeyed(_note_text(asked.params["body"]))
@@ -438,6 +505,11 @@ OPERATIONS = (
         "get_own_token", "GET", "/personal_access_tokens/self", get_own_token, signed_in=True, scopes=("*",)
     ),
     Operation("get_project", "GET", _P, get_project, reads=GUEST),
+    Operation("list_merge_requests", "GET", f"{_P}/merge_requests", list_merge_requests),
+    Operation(
+        "list_label_events", "GET", f"{_P}/merge_requests/{{eventable_id}}/resource_label_events", list_label_events,
+        signed_in=True,
+    ),
     Operation(
         "get_merge_request", "GET", f"{_P}/merge_requests/{{merge_request_iid}}", get_merge_request, job_token=True
     ),
@@ -453,6 +525,14 @@ OPERATIONS = (
     ),
     Operation(
         "update_note", "PUT", f"{_P}/merge_requests/{{noteable_id}}/notes/{{note_id}}", update_note, signed_in=True
+    ),
+    Operation(
+        "list_awards", "GET", f"{_P}/merge_requests/{{noteable_id}}/notes/{{note_id}}/award_emoji", list_awards,
+        signed_in=True,
+    ),
+    Operation(
+        "create_award", "POST", f"{_P}/merge_requests/{{noteable_id}}/notes/{{note_id}}/award_emoji", create_award,
+        signed_in=True,
     ),
     Operation("get_member", "GET", f"{_P}/members/all/{{user_id}}", get_member, reads=GUEST),
     Operation(

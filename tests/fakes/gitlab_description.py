@@ -265,6 +265,13 @@ AMENDMENTS = (
 
 DEPARTURES = tuple(
     Departure(operation, part, "PathNotFound|PathsNotFound|OperationNotFound", "Documented, and not in this cut.")
-    for operation in ("get_project", "get_commit")
+    for operation in (
+        "get_project",
+        "get_commit",
+        "list_merge_requests",
+        "list_label_events",
+        "list_awards",
+        "create_award",
+    )
     for part in ("request", "response")
 )

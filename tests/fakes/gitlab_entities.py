@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fakes.gitlab_ci import DONE, Job, Pipeline, Runner, Status
-from fakes.gitlab_state import Commit, MergeRequest, Note, Project, Token, User
+from fakes.gitlab_state import Award, Commit, LabelEvent, MergeRequest, Note, Project, Token, User
 from fakes.gitlab_time import seconds_between, stamp
 
 Object = dict[str, Any]
@@ -102,6 +102,8 @@ def project(it: Project, url: str, access_level: int) -> Object:
         "merge_requests_enabled": True,
         "jobs_enabled": True,
         "keep_latest_artifact": True,
+        "restrict_user_defined_variables": it.variables_role != "developer",
+        "ci_pipeline_variables_minimum_override_role": it.variables_role,
         "permissions": {"project_access": access, "group_access": None},
         **({"forked_from_project": {"id": it.forked_from}} if it.forked_from else {}),
     }
@@ -402,6 +404,32 @@ def note(it: Note, of: MergeRequest, url: str) -> Object:
         "imported_from": "none",
         "noteable_iid": of.iid,
         "commands_changes": {},
+    }
+
+
+def award(it: Award, of: Note, url: str) -> Object:
+    return {
+        "id": it.id,
+        "name": it.name,
+        "user": user_basic(it.user, url),
+        "created_at": it.created,
+        "updated_at": it.created,
+        "awardable_id": of.id,
+        "awardable_type": "Note",
+        "url": None,
+    }
+
+
+def label_event(it: LabelEvent, of: MergeRequest, url: str) -> Object:
+    label = {"id": 1, "name": it.label, "color": "#0033CC", "description": None} if it.label else None
+    return {
+        "id": it.id,
+        "user": user_basic(it.user, url) if it.user else None,
+        "created_at": it.created,
+        "resource_type": "MergeRequest",
+        "resource_id": of.id,
+        "label": label,
+        "action": it.action,
     }
 
 

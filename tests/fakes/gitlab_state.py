@@ -18,7 +18,7 @@ from fakes.gitlab_time import Changing, When, stamp
 Kind = Literal["personal", "project", "job", "oauth"]
 Visibility = Literal["private", "internal", "public"]
 
-GUEST, REPORTER, DEVELOPER, MAINTAINER = 10, 20, 30, 40
+GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
 
 
 class Refused(Exception):
@@ -83,6 +83,16 @@ class Commit:
 
 
 @dataclass
+class Award:
+    """A reaction."""
+
+    id: int
+    name: str
+    user: User
+    created: str
+
+
+@dataclass
 class Note:
     id: int
     body: str
@@ -91,6 +101,18 @@ class Note:
     updated: str
     internal: bool = False
     system: bool = False
+    awards: list[Award] = field(default_factory=list)
+
+
+@dataclass
+class LabelEvent:
+    """Somebody set a label or took it off. Of a label that was deleted, `label` is None."""
+
+    id: int
+    user: User | None
+    created: str
+    label: str | None
+    action: Literal["add", "remove"]
 
 
 @dataclass
@@ -115,9 +137,17 @@ class MergeRequest(Changing):
     notes: list[Note] = field(default_factory=list)
     quick_actions: list[str] = field(default_factory=list)
     """Lines of notes that GitLab took as commands, such as "/close"."""
+    label_events: list[LabelEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         Changing.__init__(self)
+
+    def label(self, name: str, *, by: str | User, at: When = None, action: Literal["add", "remove"] = "add") -> None:
+        """Somebody sets a label, or takes it off."""
+        self.labels = sorted({*self.labels, name} if action == "add" else set(self.labels) - {name})
+        event = LabelEvent(self.project.numbers.take("label event"), self.project.user(by), stamp(at), name, action)
+        self.label_events.append(event)
+        self.updated = event.created
 
     def add_note(
         self, body: str, *, author: str | User | None = None, created: When = None, internal: bool = False
@@ -126,6 +156,7 @@ class MergeRequest(Changing):
         when = stamp(created)
         note = Note(self.project.numbers.take("note"), body, user, when, when, internal)
         self.notes.append(note)
+        self.updated = max(self.updated, when)
         return note
 
     @property
@@ -174,6 +205,8 @@ class Project:
         self.runners: list[Runner] = []
         self.trigger_tokens: dict[str, User] = {}
         self.posted: list[dict[str, Any]] = []
+        self.variables_role = "no_one_allowed"
+        """Whoever has less may not give variables to a pipeline that they start; "developer": no restriction."""
 
     # --- the repository -------------------------------------------------------------------------------------
 

@@ -145,6 +145,8 @@ def test_people_runners_files_and_the_token_itself(server: FakeGitLab, project: 
 
 def test_a_pipeline_is_triggered(server: FakeGitLab, project: Project, client: gitlab.Gitlab) -> None:
     project.add_trigger_token("glptt-x")
+    project.variables_role = "developer"
+    project.add_member("alice")
     line = client.projects.get(7).trigger_pipeline("main", "glptt-x", {"SLOT": "hut-01"})
     assert (line.source, line.status, line.sha) == ("trigger", "created", SHA)
     assert project.pipelines[-1].variables == {"SLOT": "hut-01"}
@@ -419,6 +421,43 @@ def test_a_note_is_its_author_s(server: FakeGitLab, project: Project) -> None:
 # --- time and failure ---------------------------------------------------------------------------------------
 
 
+def test_a_reaction_is_given_once_and_changes_the_note(server: FakeGitLab, project: Project) -> None:
+    note = project.add_merge_request(3, sha=SHA).add_note("/hil", created="2026-02-12T12:00:00.000Z")
+    path = f"/projects/7/merge_requests/3/notes/{note.id}/award_emoji"
+    assert ask(server, path, "POST", json={"name": "eyes"}).json()["user"]["username"] == "project_7_bot"
+    again = ask(server, path, "POST", json={"name": "eyes"})
+    assert (again.status_code, "already been taken" in again.text) == (404, True)
+    assert ask(server, path, "POST", json={"name": "rocket"}).status_code == 201
+    server.add_token("glpat-other", username="other")
+    assert ask(server, path, "POST", {"PRIVATE-TOKEN": "glpat-other"}, json={"name": "eyes"}).status_code == 201
+    assert [award["name"] for award in ask(server, path).json()] == ["eyes", "rocket", "eyes"]
+    (shown,) = ask(server, "/projects/7/merge_requests/3/notes").json()
+    assert shown["updated_at"] > shown["created_at"]
+
+
+def test_who_set_and_removed_a_label(server: FakeGitLab, project: Project) -> None:
+    request = project.add_merge_request(3, sha=SHA, created="2026-02-12T12:00:00.000Z")
+    request.label("hil", by="ada", at="2026-02-12T13:00:00.000Z")
+    assert ask(server, "/projects/7/merge_requests/3", "PUT", json={"remove_labels": "hil,none"}).json()["labels"] == []
+    events = ask(server, "/projects/7/merge_requests/3/resource_label_events").json()
+    assert [(one["user"]["username"], one["label"]["name"], one["action"]) for one in events] == [
+        ("ada", "hil", "add"), ("project_7_bot", "hil", "remove"),
+    ]  # fmt: skip
+    since = "/projects/7/merge_requests?state=opened&updated_after="
+    assert [one["iid"] for one in ask(server, since + "2026-02-12T12:30:00Z").json()] == [3]
+    assert ask(server, since + "2999-01-01T00:00:00Z").json() == []
+
+
+@pytest.mark.parametrize(("role", "status"), [("developer", 201), ("maintainer", 400), ("no_one_allowed", 400)])
+def test_who_may_give_variables_to_a_pipeline(server: FakeGitLab, project: Project, role: str, status: int) -> None:
+    project.variables_role = role
+    project.add_member("ada", 30)
+    project.add_trigger_token("glptt-x", owner="ada")
+    given = {"token": "glptt-x", "variables": {"X": "1"}}
+    assert ask(server, "/projects/7/ref/main/trigger/pipeline", "POST", json=given).status_code == status
+    assert ask(server, "/projects/7/ref/main/trigger/pipeline", "POST", json={"token": "glptt-x"}).status_code == 201
+
+
 def test_what_a_later_call_sees(server: FakeGitLab, project: Project) -> None:
     line = project.add_pipeline(sha=SHA, status="running")
     job = line.add_job("build: [i2s]", status="running")
@@ -533,6 +572,8 @@ def use_everything(server: FakeGitLab, project: Project) -> None:
     for path in [
         "/user", "/personal_access_tokens/self", f"/projects/7/members/all/{server.user('project_7_bot').id}",
         "/projects/7", "/projects/7/merge_requests/3", "/projects/7/merge_requests/3/notes", "/projects/7/runners",
+        "/projects/7/merge_requests", "/projects/7/merge_requests/3/resource_label_events",
+        f"/projects/7/merge_requests/3/notes/{note.id}/award_emoji",
         f"/projects/7/repository/commits/{SHA}/statuses", "/projects/7/repository/files/hut.yml/raw?ref=main",
         f"/projects/7/repository/commits/{OTHER_SHA}/merge_requests", f"/projects/7/repository/commits/{SHA}",
         "/projects/7/merge_requests/4", "/projects/7/pipelines",
@@ -544,6 +585,7 @@ def use_everything(server: FakeGitLab, project: Project) -> None:
         ("POST", "/projects/7/merge_requests/3/notes", {"body": "hi"}, 201),
         ("POST", "/projects/7/merge_requests/3/notes", {"body": "/close"}, 202),
         ("PUT", f"/projects/7/merge_requests/3/notes/{note.id}", {"body": "hi"}, 200),
+        ("POST", f"/projects/7/merge_requests/3/notes/{note.id}/award_emoji", {"name": "eyes"}, 201),
         ("PUT", "/projects/7/merge_requests/3", {"add_labels": "x"}, 200),
         ("POST", f"/projects/7/statuses/{SHA}", {"state": "running", "description": "d", "coverage": 1.5}, 201),
         ("POST", f"/projects/7/statuses/{SHA}", {"state": "success", "name": "second"}, 201),
