@@ -124,11 +124,12 @@ def _own_forge() -> str:
 
 
 def _event(gate: Gate, options: dict[str, Any]) -> Event | Ignored:
-    from hut_ci.cli.gate_sources import heard_on_gitlab
+    from hut_ci.cli.gate_gitlab import heard_on_gitlab
     from hut_ci.stages.trigger import Ignored
 
     on_gitlab = gate.address.kind == "gitlab"
-    event = heard_on_gitlab(gate.address, options["word"]) if on_gitlab else _on_github(options)
+    words = options["word"], options["label"]
+    event = heard_on_gitlab(gate.address, *words) if on_gitlab else _on_github(options)
     if isinstance(event, Ignored) or event.kind != "manual":
         return event
     here = os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA")

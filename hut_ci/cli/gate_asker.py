@@ -11,6 +11,7 @@ from hut_ci.errors import Cancelled, HutCiError
 
 if TYPE_CHECKING:
     from hut_ci.forges.address import Address
+    from hut_ci.forges.github.trigger import GitHubTrigger
     from hut_ci.stages.trigger import Event
 
 
@@ -24,11 +25,9 @@ class Asker:
 
     def accept(self) -> None:
         """Show under the comment that it was understood."""
-        from hut_ci.cli.forges import open_trigger
-
         comment = self.event.comment_id
         if comment is not None:
-            _try(lambda: opened(open_trigger, self.address).accept(comment))
+            self._mark(lambda trigger: trigger.accept(comment))
 
     def explain(self, word: str) -> None:
         """Tell what a comment may ask for; `word` begins each command."""
@@ -47,11 +46,21 @@ class Asker:
 
     def take_label(self) -> None:
         """Take off the label that asked: it means "test what is there now"."""
-        from hut_ci.cli.forges import open_trigger
-
         number, label = self.event.pull_request, self.event.label
         if label is not None and number is not None:
-            _try(lambda: opened(open_trigger, self.address).drop_label(number, label))
+            self._mark(lambda trigger: trigger.drop_label(number, label))
+
+    def _mark(self, mark: Callable[[GitHubTrigger], None]) -> None:
+        """On GitLab notes and labels are marked before they are believed, so there is nothing left to do."""
+        from hut_ci.cli.forges import open_trigger
+        from hut_ci.forges.github.trigger import GitHubTrigger
+
+        def do() -> None:
+            trigger = opened(open_trigger, self.address)
+            if isinstance(trigger, GitHubTrigger):
+                mark(trigger)
+
+        _try(do)
 
     def _reply(self, text: str, about: str) -> None:
         """One comment for each kind of reply on a pull request, however often it is asked for."""

@@ -1,4 +1,4 @@
-"""What the gate decides from: the event that started it, the lab's list of slots, and who serves them."""
+"""What the gate decides from: the payload of an event, the lab's list of slots, and who serves them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hut_ci.forges.address import Address
     from hut_ci.model import Slot
     from hut_ci.stages.serving import Runner
-    from hut_ci.stages.trigger import Event, Ignored
 
 SECONDS = 120.0
 """For what is asked of a forge at one time."""
@@ -42,21 +41,6 @@ def payload_of(path: str | Path) -> object:
         raise UsageError(
             f"{path} is no payload of an event", why=str(error)[:200], todo="give the JSON that the forge sent"
         ) from error
-
-
-def heard_on_gitlab(address: Address, word: str) -> Event | Ignored:
-    """What started this pipeline: a note is read again where a trigger's payload says that there is one."""
-    from hut_ci.cli.forges import open_trigger
-    from hut_ci.forges.gitlab.trigger import GitLabTrigger
-    from hut_ci.stages.gitlab_event import Hint, asked_in, read
-
-    hint_file = os.environ.get("TRIGGER_PAYLOAD")
-    event = read(os.environ, payload_of(hint_file) if hint_file else None)
-    if not isinstance(event, Hint):
-        return event
-    trigger = opened(open_trigger, address)
-    assert isinstance(trigger, GitLabTrigger)
-    return asked_in(trigger.note(event), event, word)
 
 
 def lab_slots(source: str, address: Address) -> tuple[Slot, ...]:

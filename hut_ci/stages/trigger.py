@@ -107,7 +107,7 @@ def _frozen(event: Event, pull: PullRequest, forge: Forge) -> str:
         raise Refused(
             "from a fork the commit has to be named",
             why="another one could be pushed between the look at it and the test",
-            todo=f"after a look at it: `@{pull.head_sha}` in the command, or the label",
+            todo=f"after a look at it: a comment with `@{pull.head_sha}` in the command",
         )
     built = forge.first_build(pull.head_sha)
     if built is None or event.at is None or not _before(built, event.at):

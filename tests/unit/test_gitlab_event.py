@@ -1,91 +1,91 @@
-"""What started a GitLab pipeline, and what a note asks for."""
+"""What a GitLab pipeline, a note and labels ask for. A file in tests/data/events/gitlab is a case.
+
+A case has a `pipeline` (with its trigger's `payload`, its merge `request`, the `parents` of its commit, the variables
+`ci` of its job), or a `note`, or `labels` with their `label_events`; it is noon, and the merge request is number 12.
+`expected` names what comes out: an `event`, where to `look`, what `asks`; or words of why it is `ignored`, `refused`,
+or no `usage`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from hut_ci.errors import UsageError
-from hut_ci.stages.gitlab_event import Hint, Note, asked_in, read
-from hut_ci.stages.spoken import Command
+from hut_ci.errors import Refused, UsageError
+from hut_ci.model import PullRequest
+from hut_ci.stages.gitlab_event import (
+    Asking,
+    LabelEvent,
+    Look,
+    Note,
+    Pipeline,
+    asked_by_labels,
+    asked_in,
+    check_variables,
+    read,
+)
 from hut_ci.stages.trigger import Event, Ignored
 
-SHA, MERGE = "5e" * 20, "ce" * 20
-REQUEST = {
-    "CI_PIPELINE_SOURCE": "merge_request_event",
-    "CI_COMMIT_SHA": MERGE,
-    "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": SHA,
-    "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "7",
-    "CI_MERGE_REQUEST_PROJECT_ID": "7",
-    "CI_MERGE_REQUEST_IID": "12",
-}
-HINT = {"object_kind": "note", "merge_request": {"iid": 12}, "object_attributes": {"id": 99, "note": "/hil @all"}}
-NOTE = Note("/hil hut-01", "5", "2026-02-12T12:00:00.000Z", "2026-02-12T12:00:00.000Z")
+CASES = sorted((Path(__file__).parents[1] / "data" / "events" / "gitlab").glob("*.yml"))
+NOON = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
+CALLED = {"project": "7", "user": "5"}
 
 
-@pytest.mark.parametrize(
-    ("ci", "payload", "expected"),
-    [
-        ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_SHA": SHA}, None, Event("push", SHA)),
-        (REQUEST, None, Event("push", SHA, 12)),
-        ({**REQUEST, "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "", "CI_COMMIT_SHA": SHA}, None, Event("push", SHA, 12)),
-        ({"CI_PIPELINE_SOURCE": "web"}, None, Event("manual")),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, HINT, Hint(12, 99)),
-    ],
-)
-def test_what_asks(ci: dict[str, str], payload: object, expected: object) -> None:
-    assert read(ci, payload) == expected
+def decided(case: dict[str, Any]) -> dict[str, Any]:
+    """What `expected` of a case is compared with."""
+    if "note" in case:
+        asking = asked_in(Note(**case["note"]), 12, "/hil", NOON)
+        return {"asks": [asking] if asking else []}
+    if "labels" in case:
+        events = [LabelEvent(**event) for event in case["label_events"]]
+        return {"asks": asked_by_labels(case["labels"], events, 12, "hil", NOON)}
+    pipeline = Pipeline(**CALLED, **case["pipeline"])
+    request = (
+        PullRequest(**{"number": 12, "base_ref": "main", "from_fork": False, **case["request"]})
+        if "request" in case
+        else None
+    )
+    try:
+        event = read(pipeline, case.get("payload"), request, case.get("parents", ()))
+        check_variables(pipeline, event, case.get("ci", {}))
+    except Refused as error:
+        return {"refused": error.what}
+    except UsageError as error:
+        return {"usage": error.what}
+    if isinstance(event, Ignored):
+        return {"ignored": event.why}
+    return {"look": event.merge_request} if isinstance(event, Look) else {"event": event}
 
 
-@pytest.mark.parametrize(
-    ("ci", "payload"),
-    [
-        ({}, None),
-        ({"CI_PIPELINE_SOURCE": "schedule"}, None),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, None),  # whoever knows its token is nobody that could be asked about
-        ({**REQUEST, "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "66"}, None),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, {"object_kind": "push"}),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": None}),
-    ],
-)
-def test_what_does_not(ci: dict[str, str], payload: object) -> None:
-    assert isinstance(read(ci, payload), Ignored)
+def told(event: Event | Asking) -> dict[str, Any]:
+    found = event.event if isinstance(event, Asking) else event
+    command = found.command
+    flat = {"names": list(command.names), "sha": command.sha, "help": command.help}
+    return {name: getattr(found, name) for name in ("kind", "commit_sha", "pull_request", "sender", "at")} | flat
 
 
-@pytest.mark.parametrize(
-    ("ci", "payload"),
-    [
-        ({"CI_PIPELINE_SOURCE": "push"}, None),
-        ({"CI_PIPELINE_SOURCE": "merge_request_event"}, None),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, []),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, {}),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": {"iid": "12; id"}}),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": {"iid": float("inf")}}),
-        ({"CI_PIPELINE_SOURCE": "trigger"}, {**HINT, "merge_request": {"iid": -12}}),
-    ],
-)
-def test_what_is_not_gitlabs(ci: dict[str, str], payload: object) -> None:
-    with pytest.raises(UsageError):
-        read(ci, payload)
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_a_case(path: Path) -> None:
+    case = yaml.safe_load(path.read_text("utf-8"))
+    found, expected = decided(case), case["expected"]
+    assert found.keys() == expected.keys(), found
+    for name, value in expected.items():
+        if name == "event":
+            assert told(found[name]).items() >= value.items()
+        elif name == "asks":
+            assert len(found[name]) == len(value), found
+            assert all(told(one).items() >= wanted.items() for one, wanted in zip(found[name], value, strict=True))
+        else:
+            assert value == found[name] if name == "look" else value in found[name]
 
 
-def test_a_note() -> None:
-    expected = Event("comment", pull_request=12, sender="5", command=Command(("hut-01",)), at=NOTE.at)
-    assert asked_in(NOTE, Hint(12, 99), "/hil") == expected
-
-
-@pytest.mark.parametrize(
-    "note",
-    [
-        None,
-        replace(NOTE, body="nice"),
-        replace(NOTE, body="/hil hut-01; id"),
-        replace(NOTE, changed="2026-02-12T12:00:01.000Z"),
-        replace(NOTE, system=True),
-    ],
-    ids=["missing", "talk", "more than a command", "edited", "system"],
-)
-def test_a_note_that_asks_for_nothing(note: Note | None) -> None:
-    """security 2."""
-    assert isinstance(asked_in(note, Hint(12, 99), "/hil"), Ignored)
+def test_what_asks_names_what_is_to_be_marked() -> None:
+    assert all(
+        (one.note is None) != (one.label is None)
+        for path in CASES
+        for one in decided(yaml.safe_load(path.read_text("utf-8"))).get("asks", [])
+    )

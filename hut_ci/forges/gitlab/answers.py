@@ -13,6 +13,7 @@ from typing import Any
 
 from hut_ci.forges.fields import as_number, as_optional_text, as_text
 from hut_ci.model import BuildJob, BuildProduct, BuildRun, BuildState, PullRequest
+from hut_ci.stages.gitlab_event import LabelEvent, Note, Pipeline
 from hut_ci.units import utc_text
 
 Json = Mapping[str, Any]
@@ -29,7 +30,7 @@ STATES = {
         BuildState.RUNNING,
     ),
 }
-MERGE_REF = re.compile(r"refs/merge-requests/(\d{1,10})/\w+")  # head, merge (its merged result), train
+MERGE_REF = re.compile(r"refs/merge-requests/(\d{1,10})/(\w+)")  # head, merge (its merged result), train
 
 
 def build_run(data: Json) -> BuildRun:
@@ -54,6 +55,41 @@ def merge_request_of(data: Json) -> int | None:
     """The number of the merge request that a pipeline ran for."""
     found = MERGE_REF.fullmatch(str(data.get("ref")))
     return int(found[1]) if found else None
+
+
+def pipeline(data: Json) -> Pipeline:
+    ref = MERGE_REF.fullmatch(str(data.get("ref")))
+    return Pipeline(
+        source=as_text(data["source"]),
+        sha=as_text(data["sha"]),
+        project=str(as_number(data["project_id"])),
+        user=str(as_number(data["user"]["id"])),
+        over=as_text(data["status"]) in ("success", "failed", "canceled", "skipped"),
+        merge_request=int(ref[1]) if ref else None,
+        merged=ref is not None and ref[2] != "head",
+    )
+
+
+def note(data: Json) -> Note:
+    return Note(
+        id=as_number(data["id"]),
+        body=as_text(data["body"]),
+        author=str(as_number(data["author"]["id"])),
+        at=as_text(data["created_at"]),
+        changed=as_text(data["updated_at"]),
+        system=bool(data["system"]),
+    )
+
+
+def label_event(data: Json) -> LabelEvent:
+    """A label or a user that was deleted is null."""
+    label, user = data["label"], data["user"]
+    return LabelEvent(
+        label=None if label is None else as_text(label["name"]),
+        user=None if user is None else str(as_number(user["id"])),
+        at=as_text(data["created_at"]),
+        added=as_text(data["action"]) == "add",
+    )
 
 
 def source_of(request: Json) -> str:
