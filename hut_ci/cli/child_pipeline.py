@@ -3,38 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import click
 
 if TYPE_CHECKING:
     from hut_ci.model import Request
-
-OPTIONS = (
-    click.option("--child-pipeline", type=click.Path(path_type=Path), help="Write the GitLab child pipeline here."),
-    click.option("--child-image", default="", metavar="IMAGE", help="Image of the child's job that publishes."),
-    click.option("--child-install", default="", metavar="PACKAGE", help="What that job has pip install."),
-    click.option(
-        "--child-environment", default="hardware", show_default=True, metavar="NAME", help="Environment of that job."
-    ),
-    click.option(
-        "--child-limit",
-        type=click.FloatRange(1, 86400),
-        default=1800.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time limit of each run in the child.",
-    ),
-)
-
-
-def child_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--child-pipeline` and what belongs to it to a command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
 
 
 def write_child(
@@ -46,16 +19,10 @@ def write_child(
     """
     if options["child_pipeline"] is None:
         return
-    from hut_ci.reports.child_pipeline import Carrier, child_pipeline
+    from hut_ci.reports.child_pipeline import child_pipeline
 
-    carrier = Carrier(
-        image=options["child_image"],
-        install=options["child_install"],
-        environment=options["child_environment"],
-        limit=options["child_limit"],
-        tags=runner_tags(environ.get("CI_RUNNER_TAGS", "")),
-    )
-    options["child_pipeline"].write_text(child_pipeline(request, document, carrier), "utf-8")
+    tags = runner_tags(environ.get("CI_RUNNER_TAGS", ""))
+    options["child_pipeline"].write_text(child_pipeline(request, document, tags), "utf-8")
 
 
 def runner_tags(text: str) -> tuple[str, ...]:

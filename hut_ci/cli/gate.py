@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hut_ci.cli.build_options import pull_request_option
-from hut_ci.cli.child_pipeline import child_options, write_child
+from hut_ci.cli.child_pipeline import write_child
 from hut_ci.cli.durations import Duration
 from hut_ci.errors import UsageError
 from hut_ci.stages.spoken import LABEL, WORD
@@ -76,7 +76,7 @@ $HUT_CI_RUNNERS_TOKEN that may list the repository's runners tells which slots n
 )
 @click.option("--run-url", metavar="URL", help="Where a status leads to. [default: this job's run]")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the request. [default: none]")
-@child_options
+@click.option("--child-pipeline", type=click.Path(path_type=Path), help="Write the GitLab child pipeline here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def command(**options: Any) -> int:
     """Decide whether an event starts a run, and ask for it: freeze the commit, choose slots, post pending statuses.

@@ -80,11 +80,16 @@ class Pipelines:
         self.git("init", "-q", "-b", "main")
         self.git("remote", "add", "origin", f"git@gitlab.example:{self.project}.git")
 
-    def git(self, *words: str) -> None:
+    def git(self, *words: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
-        subprocess.run(
-            ["/usr/bin/env", "git", *who, *words], cwd=self.folder, check=True, capture_output=True, env=self._environ()
-        )
+        argv = ["/usr/bin/env", "git", *who, *words]
+        done = subprocess.run(argv, cwd=self.folder, check=True, capture_output=True, text=True, env=self._environ())
+        return done.stdout.strip()
+
+    @property
+    def head(self) -> str:
+        """The commit that the components are included at."""
+        return self.git("rev-parse", "HEAD")
 
     def commit(self, files: dict[str, str]) -> None:
         """Put `files` and the project's components into the repository and commit them."""
@@ -100,10 +105,18 @@ class Pipelines:
         include = {"local": f"/templates/{component}.yml", "inputs": given}
         self.commit({".gitlab-ci.yml": yaml.safe_dump({"stages": ["build", "test"], "include": [include]})})
 
+    def program(self, name: str, line: str) -> None:
+        """A program on the PATH of the jobs: one line of shell."""
+        place = self.folder.parent / "bin" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"#!/bin/sh\n{line}\n")
+        place.chmod(0o755)
+
     def _environ(self) -> dict[str, str]:
         home = self.folder.parent / "home"
         home.mkdir(exist_ok=True)
-        return {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "HOME": str(home), "LANG": "C.UTF-8", "NO_COLOR": "1"}
+        path = f"{self.folder.parent / 'bin'}:{SCRIPTS}:{os.environ['PATH']}"
+        return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "NO_COLOR": "1"}
 
     def start(self, *words: str, source: str = "push") -> subprocess.Popen[str]:
         """The engine as a process in a group of its own."""

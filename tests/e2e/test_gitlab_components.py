@@ -33,7 +33,7 @@ from upstream import (
 from hut_ci.cli.forges import open_sink
 from hut_ci.deadline import Deadline
 from hut_ci.forges.address import parse_address
-from hut_ci.reports.child_pipeline import Carrier, child_pipeline
+from hut_ci.reports.child_pipeline import child_pipeline
 from hut_ci.stages.publish import announce
 from hut_ci.stages.request import from_document
 from hut_ci.virtual.app_script import Command, Panic
@@ -44,7 +44,6 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 OWN = "$CI_SERVER_FQDN/$CI_PROJECT_PATH"
 STATUS = "hardware / hut-01"
-CARRIER = Carrier(image="", install="", environment="hardware", limit=60)
 HOSTILE = "$(touch pwned)`touch pwned`\"; touch pwned; '; touch pwned; '\ntouch pwned\n$GITLAB_TOKEN"
 
 
@@ -75,7 +74,7 @@ def asked(forge: str, **more: Any) -> dict[str, Any]:
 
 
 def child(pipelines: Pipelines, document: dict[str, Any]) -> None:
-    text = child_pipeline(from_document(document, "request"), document, CARRIER)
+    text = child_pipeline(from_document(document, "request"), document)
     pipelines.commit({".gitlab-ci.yml": text})
 
 
@@ -184,12 +183,20 @@ def gated(pipelines: Pipelines, gitlab: FakeGitLab, content: bytes) -> Project:
     """A project whose default branch has the list of slots, and a merge request for SHA; it includes `hil`."""
     project = gitlab_with_decoys(gitlab, content)
     project.commits[PARENT].files["slots.json"] = (ROOT / "examples" / "gitlab-minimal" / "slots.json").read_bytes()
-    project.add_merge_request(12, sha=SHA)
+    project.add_merge_request(12, sha=SHA, source_branch="x;$(touch${IFS}pwned)`id`").title = HOSTILE
     project.add_member("ada", 30)
     project.add_member("rep", 20)
-    pipelines.variables |= {"CI_COMMIT_SHA": PARENT, "CI_DEFAULT_BRANCH": "main"}
+    pipelines.variables["CI_DEFAULT_BRANCH"] = "main"
     pipelines.uses("hil", install="", limit=60)
     return project
+
+
+def begin(pipelines: Pipelines, project: Project, source: str, sha: str = PARENT) -> Ran:
+    """A pipeline of the project; the fake knows it, too."""
+    line = project.add_pipeline(sha=sha, source=source, status="running", user="ada")
+    own = {"CI_COMMIT_SHA": sha, "CI_PIPELINE_ID": str(line.id), "CI_PROJECT_ID": str(project.id)}
+    pipelines.variables |= own
+    return pipelines.run(source=source)
 
 
 def note(pipelines: Pipelines, project: Project, login: str, body: str = "/hil hut-01") -> Ran:
@@ -199,7 +206,7 @@ def note(pipelines: Pipelines, project: Project, login: str, body: str = "/hil h
     attributes = {"id": written.id, "note": "/hil"}
     hint.write_text(json.dumps({"object_kind": "note", "merge_request": {"iid": 12}, "object_attributes": attributes}))
     pipelines.variables["TRIGGER_PAYLOAD"] = str(hint)
-    return pipelines.run(source="trigger")
+    return begin(pipelines, project, "trigger")
 
 
 def test_a_note_is_answered_on_the_merge_requests_head(
@@ -208,10 +215,11 @@ def test_a_note_is_answered_on_the_merge_requests_head(
     lab = lab_of()
     project = gated(pipelines, gitlab, zipped(firmware("ready")))
     speak_to(pipelines, lab, gitlab=gitlab)
-    ran = note(pipelines, project, "ada")
+    ran = note(pipelines, project, "ada", f"{HOSTILE}\n/hil hut-01\n{HOSTILE}")
     assert ran.code == 0, ran
     assert of_gitlab(gitlab) == of_gitlab(gitlab, "hardware") == ["pending", "success"], ran
     assert project.statuses(PARENT) == []
+    assert not list(pipelines.folder.rglob("pwned")), ran
 
 
 def test_a_note_without_the_right_starts_nothing(
@@ -237,6 +245,68 @@ def test_what_asks_for_nothing_is_green_and_silent(gitlab: FakeGitLab, pipelines
     assert len(project.merge_requests[12].notes) == 1
 
 
+def of_this_checkout(folder: Path) -> dict[str, Any]:
+    """The .gitlab-ci.yml of a folder, with the components of this checkout and without their pip."""
+    text = (folder / ".gitlab-ci.yml").read_text("utf-8")
+    config: dict[str, Any] = yaml.safe_load(
+        text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA")
+    )
+    for entry in config["include"]:
+        if not entry["component"].startswith(f"{OWN}/power-cycle@"):
+            entry["inputs"] = {**entry.get("inputs", {}), "install": ""}
+    return config
+
+
+def standing(pipelines: Pipelines, gitlab: FakeGitLab, folder: Path, *files: str) -> Project:
+    """The project of `pipelines` on a GitLab with a token that only reads: its last commit, with files of `folder`."""
+    gitlab.add_token(GITLAB_TOKEN, username="project_7_bot", kind="project", scopes=["read_api"], access_level=20)
+    project = gitlab.project(pipelines.project, id=7)
+    project.add_commit(pipelines.head, files={name: (folder / name).read_bytes() for name in files})
+    project.set_branch("main", pipelines.head)
+    return project
+
+
+def built_by(pipelines: Pipelines, project: Project, *jobs: str) -> None:
+    """Let the engine run these jobs; what the last of them keeps is what the fake has of it afterwards."""
+    ran = pipelines.run("--needs", jobs[-1])
+    assert ran.code == 0, ran
+    line = project.add_pipeline(sha=pipelines.head)
+    for job in jobs:
+        line.add_job(job, artifacts=zipped(pipelines.folder / ".gitlab-ci-local" / "artifacts" / job))
+
+
+def test_the_minimal_example_from_its_build_to_its_tests_tab(
+    gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, pipelines: Pipelines
+) -> None:
+    """As it stands but for the compiler: `idf.py` is a program that copies a virtual board's build."""
+    example = ROOT / "examples" / "gitlab-minimal"
+    pipelines.commit({".gitlab-ci.yml": yaml.safe_dump(of_this_checkout(example))})
+    pipelines.program("idf.py", f"cp -rL {firmware('Starting app_main', 'ready')} build")
+    project = standing(pipelines, gitlab, example, "hut.yml", "slots.json")
+    speak_to(pipelines, lab_of(), gitlab=gitlab)
+    built_by(pipelines, project, "build")
+    ran = begin(pipelines, project, "push", pipelines.head)
+    assert ran.code == 0, ran
+    assert "pass: 2 of 2 expected lines" in ran.output, ran.output
+    (junit,) = (pipelines.folder / ".gitlab-ci-local" / "artifacts").rglob("junit.xml")
+    assert 'failures="0"' in junit.read_text("utf-8")
+    assert project.posted == [], "the job is the status of its own pipeline's commit"
+
+
+def test_our_own_pipeline_tests_a_virtual_board(gitlab: FakeGitLab, lab_of: LabOf, pipelines: Pipelines) -> None:
+    """Every component at this commit; left out are what needs pip, make and the catalog."""
+    config = of_this_checkout(ROOT)
+    config["demo-build"]["script"].pop(0)
+    del config["check"], config["release"]
+    pipelines.commit({".gitlab-ci.yml": yaml.safe_dump(config)})
+    project = standing(pipelines, gitlab, ROOT, "hut.yml", "examples/gitlab-minimal/slots.json")
+    speak_to(pipelines, lab_of(), gitlab=gitlab)
+    built_by(pipelines, project, "demo-build", "firmware")
+    ran = begin(pipelines, project, "push", pipelines.head)
+    assert ran.code == 0, ran
+    assert "pass: 1 of 1 expected lines" in ran.output, ran.output
+
+
 def test_the_example_tests_a_commit_of_github_and_answers_there(
     github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware, tmp_path: Path
 ) -> None:
@@ -248,13 +318,11 @@ def test_the_example_tests_a_commit_of_github_and_answers_there(
     lab_project.set_branch("main", PARENT)
     pipelines = Pipelines(tmp_path / "project", "lab/results")
     speak_to(pipelines, lab_of(), github=github, gitlab=gitlab)
-    text = (ROOT / "examples" / "gitlab-lab-tests-github" / ".gitlab-ci.yml").read_text("utf-8")
-    config = yaml.safe_load(text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA"))
-    for entry in config["include"]:
-        entry["inputs"]["install"] = ""
+    config = of_this_checkout(ROOT / "examples" / "gitlab-lab-tests-github")
     pipelines.commit({".gitlab-ci.yml": yaml.safe_dump(config)})
     pipelines.variables["HUT_CI_GATE_COMMIT"] = SHA
-    ran = pipelines.run(source="web")
+    lab_project.add_member("ada", 30)
+    ran = begin(pipelines, lab_project, "web", pipelines.head)
     assert [of_github(github, name)[-1:] for name in (STATUS, "hardware")] == [["failure"], ["failure"]], ran
     assert {sha for sha, _, _ in repo.all_statuses()} == {SHA}
 
@@ -354,9 +422,7 @@ def test_security_11_the_text_would_execute_in_a_script(pipelines: Pipelines) ->
 @pytest.mark.parametrize("folder", [".", "examples/gitlab-minimal", "examples/gitlab-lab-tests-github"])
 def test_our_pipeline_and_the_examples_are_what_gitlab_takes(folder: str, pipelines: Pipelines) -> None:
     """The engine holds each file to GitLab's own schema; the examples' components are ours at this commit."""
-    text = (ROOT / folder / ".gitlab-ci.yml").read_text("utf-8")
-    text = text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA")
-    pipelines.commit({".gitlab-ci.yml": text})
+    pipelines.commit({".gitlab-ci.yml": yaml.safe_dump(of_this_checkout(ROOT / folder))})
     ran = pipelines.run("--preview")
     assert ran.code == 0, ran
     jobs = yaml.safe_load(ran.output[ran.output.index("---\n") :])

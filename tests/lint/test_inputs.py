@@ -31,7 +31,6 @@ ONLY_GITHUB = {
     "hil": {
         "commit": "GitLab's variables are not declared: who starts a pipeline sets $HUT_CI_GATE_COMMIT",
         "pull-request": "as commit",
-        "label": "labels start nothing on GitLab",
         "runner": "GitLab chooses runners by tags, and the hosted jobs' image is an input",
     },
     "sweep": {"runner": "as in hil"},

@@ -10,10 +10,9 @@ import yaml
 
 from hut_ci.cli.child_pipeline import runner_tags
 from hut_ci.errors import ConfigError
-from hut_ci.reports.child_pipeline import INSTALL, MOST_BYTES, Carrier, child_pipeline
+from hut_ci.reports.child_pipeline import INPUTS, INSTALL, MOST_BYTES, child_pipeline
 from hut_ci.stages.request import from_document
 
-CARRIER = Carrier(image="python:3.12", install="hut-ci", environment="hardware", limit=1801, tags=("docker",))
 HOSTILE = "$(touch pwned) `id` ${CI_JOB_TOKEN} $GITLAB_TOKEN \" ' \n- script: [id]\n\u202e::set-output:: <b>@all"
 
 
@@ -28,9 +27,14 @@ def document(*pairs: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def child(asked: dict[str, Any], carrier: Carrier = CARRIER) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(child_pipeline(from_document(asked, "request"), asked, carrier))
-    return found
+def child(asked: dict[str, Any]) -> dict[str, Any]:
+    """The jobs; the header before them names the inputs."""
+    return documents(child_pipeline(from_document(asked, "request"), asked, ("docker",)))[1]
+
+
+def documents(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    header, jobs = yaml.safe_load_all(text)
+    return header, jobs
 
 
 def jobs(found: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +46,10 @@ def test_each_pair_has_a_job_on_its_own_runner() -> None:
     first, second = found["hardware hut-01"], found["hardware hut-02"]
     assert (first["tags"], second["tags"]) == (["bench.1"], ["esp32-hut-02"])
     assert (first["resource_group"], second["resource_group"]) == ("hut-hut-01", "hut-hut-02")
-    assert first["timeout"] == "41 minutes"
+    assert first["timeout"] == "10 minutes $[[ inputs.limit ]] seconds", (
+        "longer than the run's own limit, whatever that is"
+    )
+    assert first["variables"]["HUT_CI_RUN_LIMIT"] == "$[[ inputs.limit ]]"
     assert first["artifacts"]["when"] == "always"
     assert first["artifacts"]["reports"]["junit"].startswith(first["artifacts"]["paths"][0])
     assert first["variables"]["HUT_CI_RUN_SLOT"] == "hut-01"
@@ -59,7 +66,7 @@ def test_variants_on_one_slot_are_told_apart_and_share_its_resource_group() -> N
 def test_only_the_job_that_answers_has_the_environment_and_it_always_runs() -> None:
     found = child(document())
     assert [name for name, job in jobs(found).items() if "environment" in job] == ["report"]
-    assert found["report"]["environment"] == {"name": "hardware", "action": "access"}
+    assert found["report"]["environment"] == {"name": "$[[ inputs.environment ]]", "action": "access"}
     assert found["report"]["when"] == "always"
     assert found["stages"] == ["hardware", "report"]
     assert "needs" not in found["report"], "GitLab allows 50 needs, a request 64 pairs"
@@ -67,8 +74,24 @@ def test_only_the_job_that_answers_has_the_environment_and_it_always_runs() -> N
 
 def test_the_text_reads_without_anchors() -> None:
     asked = document({"slot": "hut-01"}, {"slot": "hut-02"})
-    assert "&id" not in child_pipeline(from_document(asked, "request"), asked, CARRIER)
-    assert "&id" not in child_pipeline(None, None, CARRIER)
+    assert "&id" not in child_pipeline(from_document(asked, "request"), asked)
+    assert "&id" not in child_pipeline(None, None)
+
+
+def test_what_the_job_that_answers_is_made_of_is_an_input() -> None:
+    """The gate's variables may have been replaced: nothing of them is in the text, and no text of the request is."""
+    asked = document({"slot": "hut-01", "context": "$[[ inputs.install ]] {slot}"}, repository="$[[ inputs.image ]]")
+    text = child_pipeline(from_document(asked, "request"), asked)
+    header, jobs = documents(text)
+    assert header == {"spec": {"inputs": INPUTS}}
+    assert (jobs["report"]["image"], jobs["report"]["variables"]["HUT_CI_INSTALL"]) == (
+        "$[[ inputs.image ]]",
+        "$[[ inputs.install ]]",
+    )
+    assert text.count("$[[") == 5, "the two above, the environment, and the limit twice"
+    assert '"$[[ inputs.install ]]"' in text, "quoted: an empty one would be null"
+    nothing = documents(child_pipeline(None, None))
+    assert nothing[0] == header, "GitLab refuses inputs that are given and not declared"
 
 
 def test_no_job_checks_anything_out() -> None:
@@ -118,7 +141,7 @@ def test_a_request_that_no_variable_holds_is_refused() -> None:
 
 
 def test_without_a_request_the_child_still_has_a_job() -> None:
-    found = yaml.safe_load(child_pipeline(None, None, CARRIER))
+    found = documents(child_pipeline(None, None))[1]
     assert list(found) == ["nothing to test"]
     assert found["nothing to test"]["script"] == ["true"]
 

@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hut_ci.cli import COMMANDS, hut_ci
-from hut_ci.reports.child_pipeline import INSTALL, Carrier, child_pipeline
+from hut_ci.reports.child_pipeline import INPUTS, INSTALL, child_pipeline
 from hut_ci.stages.request import from_document
 
 ROOT = Path(__file__).parents[2]
@@ -93,8 +93,8 @@ def variables() -> Iterator[tuple[str, str, bool]]:
         "pairs": [PAIRS],
         "not_after": "2999-01-01T00:00Z",
     }
-    text = child_pipeline(from_document(asked, "request"), asked, Carrier("", "", "hardware", 60))
-    bodies = {path.name: parts(path)[1] for path in TEMPLATES} | {"child": yaml.safe_load(text)}
+    _, child = yaml.safe_load_all(child_pipeline(from_document(asked, "request"), asked))
+    bodies = {path.name: parts(path)[1] for path in TEMPLATES} | {"child": child}
     for name, body in bodies.items():
         jobs = [job for job in body.values() if isinstance(job, dict)]
         for job in [*jobs, {"variables": body.get("variables", {})}]:
@@ -207,12 +207,41 @@ def test_security_10_only_the_jobs_that_answer_have_the_environment() -> None:
 def test_the_child_is_started_without_our_variables_and_is_waited_for() -> None:
     body = parts(ROOT / "templates" / "hil.yml")[1]
     gate, child = body.values()
-    assert child["inherit"] == {"variables": False}
+    assert unprotected(child) == []
     assert child["trigger"]["strategy"] == "depend"
-    assert child["trigger"]["include"] == [
-        {"artifact": gate["variables"]["HUT_CI_GATE_CHILD_PIPELINE"], "job": "$[[ inputs.job-prefix ]]-gate"}
-    ]
+    (included,) = child["trigger"]["include"]
+    assert included["artifact"] == gate["variables"]["HUT_CI_GATE_CHILD_PIPELINE"]
+    assert included["job"] == "$[[ inputs.job-prefix ]]-gate"
+    assert included["inputs"] == {name: f"$[[ inputs.{name} ]]" for name in INPUTS}
     assert child["rules"] == gate["rules"]
+
+
+def unprotected(trigger: dict[str, Any]) -> list[str]:
+    """What lets variables into a child pipeline: those of its parent's jobs, or those that somebody gave the parent."""
+    forward = trigger["trigger"].get("forward", {})
+    found = [name for name in ("yaml_variables", "pipeline_variables") if forward.get(name, True)]
+    return found + ([] if trigger.get("inherit") == {"variables": False} and "variables" not in trigger else ["own"])
+
+
+def test_a_child_that_gets_variables_is_found() -> None:
+    good = {
+        "inherit": {"variables": False},
+        "trigger": {"forward": {"yaml_variables": False, "pipeline_variables": False}},
+    }
+    assert unprotected(good) == []
+    assert unprotected({**good, "trigger": {}}) == ["yaml_variables", "pipeline_variables"]
+    assert unprotected({**good, "trigger": {"forward": {"yaml_variables": False, "pipeline_variables": True}}}) == [
+        "pipeline_variables"
+    ]
+    assert unprotected({**good, "variables": {"HUT_CI_INSTALL": "evil"}}) == ["own"]
+    assert unprotected({"trigger": good["trigger"]}) == ["own"]
+
+
+def test_no_variable_says_what_the_job_that_answers_runs_on_or_installs() -> None:
+    """A variable given to a pipeline wins over a job's; an input is pasted in before there are variables."""
+    gate, _ = parts(ROOT / "templates" / "hil.yml")[1].values()
+    assert gate["image"] == "$[[ inputs.image ]]"
+    assert not any("CHILD_I" in name or "CHILD_E" in name for name in gate["variables"])
 
 
 def test_the_sweep_runs_on_a_schedule_only_and_a_power_cycle_by_hand_on_protected_refs() -> None:

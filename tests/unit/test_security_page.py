@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from hut_ci.reports.child_pipeline import Carrier, child_pipeline
+from hut_ci.reports.child_pipeline import child_pipeline
 from hut_ci.stages.request import from_document
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,7 @@ def gitlab_jobs() -> dict[str, dict[str, Any]]:
         "pairs": [{"slot": "hut-01", "variant": "i2s"}],
         "not_after": "2999-01-01T00:00Z",
     }
-    carrier = Carrier("python:3.12-slim", "hut-ci", "hardware", 60)
-    child = yaml.safe_load(child_pipeline(from_document(asked, "request"), asked, carrier))
+    _, child = yaml.safe_load_all(child_pipeline(from_document(asked, "request"), asked))
     jobs = {"hardware": child["hardware hut-01"] if "hardware hut-01" in child else child["hardware hut-01 / i2s"]}
     jobs["report"] = child["report"]
     for name in ("hil", "sweep", "upstream-artifact", "power-cycle"):
