@@ -271,7 +271,8 @@ def test_the_child_pipeline_is_written_also_where_nothing_is_asked(job: Job) -> 
     child = job.hut_ci.folder / "child.yml"
     answer, told = job.happens("--child-pipeline", child, "--commit", SHA, source="web")
     assert (answer.code, told["decision"]) == (0, "run"), answer
-    tags = [job.get("tags") for job in yaml.safe_load(child.read_text()).values() if isinstance(job, dict)]
+    _, jobs = yaml.safe_load_all(child.read_text())
+    tags = [job.get("tags") for job in jobs.values() if isinstance(job, dict)]
     assert ["esp32-hut-01"] in tags
     answer, told = job.happens("--child-pipeline", child, source="schedule")
     assert (answer.code, told["decision"]) == (0, "ignored"), answer
