@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from hut_ci.model import PullRequest
 
 MAY_WRITE = ("admin", "maintain", "write")
 """Roles (docs: "Repository roles for an organization"); one of an organisation's own has one as `permission`."""
+LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?\Z")
+"""A user's name, with the underscore of an enterprise's; nothing else becomes a part of a path, not even `..`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class GitHubTrigger:
 
     def may_write(self, user: str) -> bool:
         """Whether `user` has the role write or more; False wherever it cannot be told."""
+        if not LOGIN.match(user):
+            return False
         try:
             with self.api.asking(ArtifactError, "look at a permission", "`metadata: read`"):
                 found = self.api.get(f"collaborators/{quote(user, safe='')}/permission")

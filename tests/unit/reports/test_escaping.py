@@ -1,52 +1,18 @@
 """Security 12 and 13: text from outside is only ever text, wherever it is shown."""
 
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
 from hostile import TEXTS
 from hypothesis import example, given
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
+from rendered import ALIVE, is_command, rendered
 
 from hut_ci.reports import escaping
 
 ANY = st.text(st.characters(), max_size=60) | st.sampled_from(TEXTS)
 SHORT = [text for text in TEXTS if 0 < len(text) < 1000]
-# What a forge would link or notify after rendering.
-ALIVE = re.compile(r"(?i)[@#!~%^$]\w|&\d|://|www\.|\bgh-\d|:[\w+-]+:")
-
-
-class Reader(HTMLParser):
-    """The tags of rendered Markdown, its whole text, and the text outside of code."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.text = ""
-        self.prose = ""
-        self._code = 0
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self._code += tag == "code"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._code -= tag == "code"
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if not self._code:
-            self.prose += data
-
-    def handle_comment(self, _data: str) -> None:
-        self.tags.append("!--")
-
-
-def rendered(markdown: str) -> Reader:
-    return Reader(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown))
 
 
 @given(ANY)
@@ -135,17 +101,6 @@ def test_ci_log_negative_control() -> None:
     """Security 28: the check above sees the commands in the raw texts."""
     raw = [line for text in TEXTS for line in re.split(r"\r\n|\r|\n", text)]
     assert sum(is_command(line) for line in raw) >= 8
-
-
-def is_command(line: str) -> bool:
-    """As actions/runner's ActionCommand and GitLab's log view read a line."""
-    return bool(
-        line.strip().startswith("::")
-        or "##[" in line
-        or "##vso[" in line
-        or re.search(r"section_(start|end):", line)
-        or "\x1b" in line
-    )
 
 
 def test_no_line_commands_gitlab() -> None:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from hostile import TEXTS
+from rendered import ALIVE, rendered
 from report_samples import RUNS
-from test_escaping import ALIVE, rendered
 
 from hut_ci.reports.markdown import LOG_LINES, markdown
 
