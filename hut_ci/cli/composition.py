@@ -37,6 +37,7 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
     Without `--hut` a hut.yml in the working directory counts, but not for a commit that a forge is asked for: there
     it is that commit's, or its base branch's.
     """
+    from hut_ci.cli.durations import within_job
     from hut_ci.run import Order
     from hut_ci.stages.artifact import full_sha
 
@@ -58,7 +59,7 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
         repository=options["repository"],
         run_url=options["run_url"] or run_page(os.environ),
         wait=finite(options["wait"], "--wait"),
-        limit=finite(options["limit"] or lab.max_run_seconds, "--limit"),
+        limit=finite(within_job(options["limit"], os.environ) or lab.max_run_seconds, "--limit"),
         pull_request=options.get("pull_request"),
         run_id=options.get("run_id"),
         allow_fork=options.get("allow_fork", False),

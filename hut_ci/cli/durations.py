@@ -1,11 +1,14 @@
-"""Lengths of time on the command line: `90`, `90s`, `30m`, `1h30m`."""
+"""Lengths of time on the command line: `90`, `90s`, `30m`, `1h30m`; and whether they fit into a CI job."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
+
+from hut_ci.errors import UsageError
 
 _PARTS = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,7}(?:\.[0-9]{1,3})?)s?)?\Z")
 
@@ -43,3 +46,15 @@ def shown(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count)
+
+
+def within_job(limit: float | None, environ: Mapping[str, str]) -> float | None:
+    """A run's time limit in seconds, if the job of GitLab around it lives longer. Raises UsageError if not."""
+    left = environ.get("CI_JOB_TIMEOUT", "")
+    if limit is not None and left.isascii() and left.isdecimal() and limit >= int(left):
+        raise UsageError(
+            f"--limit {limit:g} is longer than this job, which GitLab ends after {left} s",
+            why="its `timeout:`, or the maximum job timeout of its runner, is less than the run may take",
+            todo="raise the runner's maximum, or give a smaller limit",
+        )
+    return limit

@@ -223,8 +223,9 @@ def _deliver(
     request: Request, documents: Sequence[object], forges: Forges, when: Any, missing: Missing
 ) -> tuple[list[tuple[str, Status]], list[PublishError]]:
     from hut_ci.cli.delivery import DELIVERY_SECONDS
-    from hut_ci.cli.forges import open_conversation, open_sink, tell
+    from hut_ci.cli.forges import is_own_job, open_conversation, open_sink, tell
     from hut_ci.deadline import Deadline
+    from hut_ci.reports.escaping import ci_log
     from hut_ci.stages.deliver import deliver, discuss, results_of
 
     posted: list[tuple[str, Status]] = []
@@ -240,8 +241,12 @@ def _deliver(
 
     asked = forges.pull_requests()
     troubles = tell(forges.statuses(request.commit_sha), post)
-    troubles += tell([asked] if asked is not None and asked in forges.publish else [], comment)
-    return posted, troubles
+    silent = tell([asked] if asked is not None and asked in forges.publish else [], comment)
+    if asked is not None and is_own_job(asked, request.commit_sha, os.environ):
+        for error in silent:  # the job is the answer, and on a branch that is not protected its token only reads
+            _say(f"note: {ci_log(error.what)}")
+        silent = []
+    return posted, troubles + silent
 
 
 def _entry(where: str, status: Status) -> dict[str, str]:

@@ -202,7 +202,16 @@ def test_a_merge_requests_pipeline_whose_token_only_reads(merged: bool, job: Job
     head = {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": SHA if merged else ""}
     answer, told = job.happens(source="merge_request_event", sha=MERGE if merged else SHA, ref=place, **head)
     assert (answer.code, told["decision"], told["commit_sha"]) == (0, "run", SHA), answer
-    assert [call.method for call in gitlab.calls if call.method != "GET"] == []
+    job.hut_ci.environ |= {"CI_COMMIT_SHA": MERGE if merged else SHA, **head}  # as the child pipeline has them
+    job.hut_ci.environ["HUT_CI_REPORT_PUBLISH_REQUEST"] = json.dumps(told["request"])
+    published = job.hut_ci("report", "publish")
+    assert published.code == 0, published
+    assert "note: GitLab: cannot comment on merge request 12: HTTP 403" in published.stderr
+    assert {call.operation for call in gitlab.calls if call.method != "GET"} == {"create_note"}, "no status is tried"
+    job.hut_ci.environ |= {"CI_COMMIT_SHA": BASE, "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": ""}
+    refused = job.hut_ci("report", "publish")
+    assert refused.code == 8, "for another commit than its own there is no way but a status"
+    assert "the scope `api`, role Developer" in refused.stderr
 
 
 def test_a_forks_pipeline_asks_for_nothing(job: Job) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hut_ci.cli import composition
+from hut_ci.cli.durations import within_job
 from hut_ci.errors import UsageError
 from hut_ci.model import Lab
 
@@ -28,3 +29,16 @@ def test_a_time_without_end_is_refused(option: str, seconds: float) -> None:
     """Every wait has a deadline; `nan` compares as never expired."""
     with pytest.raises(UsageError, match=f"--{option}"):
         composition.order(LAB, "hut-01", {**ASKED, "wait": 0.0, option: seconds})
+
+
+@pytest.mark.parametrize(
+    ("timeout", "fits"), [("1801", True), ("1800", False), ("600", False), ("", True), ("1h", True)]
+)
+def test_a_limit_longer_than_its_job_is_refused(timeout: str, fits: bool) -> None:
+    """GitLab says how long it lets a job run; a run that is ended from outside is only a second best."""
+    if fits:
+        assert within_job(1800.0, {"CI_JOB_TIMEOUT": timeout}) == 1800.0
+        return
+    with pytest.raises(UsageError, match=f"GitLab ends after {timeout} s"):
+        within_job(1800.0, {"CI_JOB_TIMEOUT": timeout})
+    assert within_job(None, {"CI_JOB_TIMEOUT": timeout}) is None, "the lab's own limit is for any job"

@@ -17,6 +17,7 @@ def rights(api: GitLabApi) -> list[Right]:
         scopes = {as_text(scope) for scope in token["scopes"]}
         user = as_number(token["user_id"])
         level = as_number(api.get(f"members/all/{user}")["access_level"])
+        restricted = api.get("").get("restrict_user_defined_variables")
     until = token.get("expires_at")
     return [
         Right("the token is active", f"everything{f' (until {until})' if until else ''}", bool(token.get("active"))),
@@ -34,4 +35,11 @@ def rights(api: GitLabApi) -> list[Right]:
         ),
         Right("role Reporter", "reading builds", level >= REPORTER, remedy="raise the token's role in the project"),
         Right("role Developer", "commit statuses", level >= DEVELOPER, remedy="raise the token's role in the project"),
+        Right(
+            "not everybody gives variables to pipelines",
+            "notes and labels by a webhook: such variables win over a job's own",
+            restricted if isinstance(restricted, bool) else None,
+            optional=True,
+            remedy="Settings, CI/CD, Variables, minimum role to use pipeline variables: no one",
+        ),
     ]
