@@ -26,6 +26,7 @@ def heard_on_gitlab(address: Address, word: str, label: str) -> Event | Ignored:
     from hut_ci.cli.forges import open_trigger
     from hut_ci.forges.gitlab.trigger import GitLabTrigger
     from hut_ci.stages.gitlab_event import Look, check_variables, read
+    from hut_ci.stages.trigger import Event
 
     trigger = opened(open_trigger, address)
     assert isinstance(trigger, GitLabTrigger)
@@ -39,7 +40,7 @@ def heard_on_gitlab(address: Address, word: str, label: str) -> Event | Ignored:
         if pipeline.source == "trigger":
             _check_settings(trigger)
         return _first(trigger, event, word, label)
-    if getattr(event, "kind", None) == "manual" and not trigger.may_write(pipeline.user):
+    if isinstance(event, Event) and event.kind == "manual" and not trigger.may_write(pipeline.user):
         raise Refused(
             "only who may write to this project may start a test on real boards",
             why="the role of whoever started this pipeline is less, or could not be found out",
@@ -87,9 +88,11 @@ def _asking(trigger: GitLabTrigger, look: Look, word: str, label: str) -> Iterat
 
     now = datetime.now(UTC)
     since = (now - FRESH).strftime("%Y-%m-%dT%H:%M:%SZ")
-    numbers = trigger.changed_since(since) if look.merge_request is None else [look.merge_request]
-    for number in numbers:
-        found = (asked_in(note, number, word, now) for note in trigger.notes(number, since))
+    one = look.merge_request
+    for place in trigger.places(since) if one is None else [trigger.place(one)]:
+        number = place.number
+        notes = trigger.notes(number, since) if place.notes else ()
+        found = (asked_in(note, number, word, now) for note in notes)
         yield from (asking for asking in found if asking is not None)
-        if labels := [name for name in trigger.labels(number) if in_label(name, label)]:
+        if labels := [name for name in place.labels if in_label(name, label)]:
             yield from asked_by_labels(labels, trigger.label_events(number), number, label, now)

@@ -45,6 +45,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A merge request, as far as somebody may have asked on it: its labels, and how many notes it has."""
+
+    number: int
+    labels: tuple[str, ...]
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A note as GitLab tells it: `at` and `changed` are instants, `author` is a user's number."""
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hut_ci.errors import Refused, UsageError
 from hut_ci.model import PullRequest
@@ -89,3 +91,19 @@ def test_what_asks_names_what_is_to_be_marked() -> None:
         for path in CASES
         for one in decided(yaml.safe_load(path.read_text("utf-8"))).get("asks", [])
     )
+
+
+WORDS = st.sampled_from(["note", "merge_request", "push", "object_kind", "object_attributes", "iid", "$(id)", "", "12"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5))
+
+
+@given(JSON)
+def test_any_payload_is_a_hint_or_refused(payload: Any) -> None:
+    """security 5: whoever knows the trigger's token writes it."""
+    try:
+        found = read(Pipeline(source="trigger", sha="5e" * 20, **CALLED), payload)
+    except UsageError:
+        return
+    assert isinstance(found, Ignored | Look)
+    assert not isinstance(found, Look) or found.merge_request is None or found.merge_request > 0

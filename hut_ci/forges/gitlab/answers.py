@@ -13,7 +13,7 @@ from typing import Any
 
 from hut_ci.forges.fields import as_number, as_optional_text, as_text
 from hut_ci.model import BuildJob, BuildProduct, BuildRun, BuildState, PullRequest
-from hut_ci.stages.gitlab_event import LabelEvent, Note, Pipeline
+from hut_ci.stages.gitlab_event import LabelEvent, Note, Pipeline, Place
 from hut_ci.units import utc_text
 
 Json = Mapping[str, Any]
@@ -68,6 +68,11 @@ def pipeline(data: Json) -> Pipeline:
         merge_request=int(ref[1]) if ref else None,
         merged=ref is not None and ref[2] != "head",
     )
+
+
+def place(data: Json) -> Place:
+    labels = tuple(as_text(label) for label in data["labels"])
+    return Place(as_number(data["iid"]), labels, as_number(data["user_notes_count"]))
 
 
 def note(data: Json) -> Note:

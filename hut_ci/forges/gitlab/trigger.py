@@ -14,7 +14,7 @@ from hut_ci.forges.gitlab import answers
 from hut_ci.forges.gitlab.api import PAGE, GitLabApi
 from hut_ci.forges.gitlab.rights import DEVELOPER
 from hut_ci.model import PullRequest
-from hut_ci.stages.gitlab_event import Asking, LabelEvent, Note, Pipeline
+from hut_ci.stages.gitlab_event import Asking, LabelEvent, Note, Pipeline, Place
 
 READING = "the scope `read_api`"
 WRITING = "the scope `api`, role Developer"
@@ -59,16 +59,16 @@ class GitLabTrigger:
             found = self.api.pages("pipelines", sha=sha)
             return min((as_text(line["created_at"]) for line in found if line["sha"] == sha), default=None)
 
-    def changed_since(self, instant: str) -> list[int]:
-        """The open merge requests on which something happened since, the latest first, at most a hundred."""
+    def place(self, number: int) -> Place:
+        with self.api.asking(ArtifactError, f"look at merge request {number}", READING):
+            return answers.place(self.api.get(f"merge_requests/{number}"))
+
+    def places(self, since: str) -> list[Place]:
+        """The open merge requests on which something happened since that instant; at most a hundred, the latest."""
         with self.api.asking(ArtifactError, "list the merge requests", READING):
             order = {"order_by": "updated_at", "sort": "desc", "per_page": PAGE}
-            found = self.api.get("merge_requests", state="opened", updated_after=instant, **order)
-            return [as_number(entry["iid"]) for entry in found]
-
-    def labels(self, number: int) -> list[str]:
-        with self.api.asking(ArtifactError, f"look at merge request {number}", READING):
-            return [as_text(label) for label in self.api.get(f"merge_requests/{number}")["labels"]]
+            found = self.api.get("merge_requests", state="opened", updated_after=since, **order)
+            return [answers.place(entry) for entry in found]
 
     def label_events(self, number: int) -> list[LabelEvent]:
         """Who set and took off which label, the earliest first."""
