@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import serial
+from action import action
 from forge import first_bytes
 from hand_over import hand_over
 from power import power_cycle
@@ -52,22 +53,22 @@ class Bench:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
-    parser.add_argument("--only", choices=("pty", "rfc2217", "forge", "start", "slots"), help="one part alone")
+    parser.add_argument("--only", choices=(*IN_TURNS, *ALONE), help="one part alone")
     arguments = parser.parse_args()
-    parts = {"pty": on_pty, "rfc2217": on_rfc2217, "forge": from_a_forge, "start": start_up}
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="hut-ci-bench-") as name:
         bench = prepare(Path(name))
         for number in range(arguments.rounds):
-            for part, measure in parts.items():
+            for part, measure in IN_TURNS.items():
                 if arguments.only in (None, part):
                     for what, took in measure(bench, number).items():
                         seconds.setdefault(what, []).append(took)
                         print(f"round {number + 1}  {what:34} {took:8.2f} s", file=sys.stderr, flush=True)
-    if arguments.only in (None, "slots"):
-        for what, took in {**hand_over(arguments.rounds), **power_cycle(arguments.rounds)}.items():
-            seconds[what] = [took]
-            print(f"{what:44} {took:8.3f} s", file=sys.stderr, flush=True)
+    for part, figures in ALONE.items():
+        if arguments.only in (None, part):
+            for what, took in figures(arguments.rounds).items():
+                seconds[what] = [took]
+                print(f"{what:44} {took:8.3f} s", file=sys.stderr, flush=True)
     report({what: statistics.median(values) for what, values in seconds.items()}, arguments.rounds)
     return 0
 
@@ -112,6 +113,14 @@ def start_up(_bench: Bench, _number: int) -> dict[str, float]:
         "start python": best_of(lambda: call([sys.executable, "-c", "pass"])),
         "start hut-ci --version": best_of(lambda: call([str(BIN / "hut-ci"), "--version"])),
     }
+
+
+def on_slots(rounds: int) -> dict[str, float]:
+    return {**hand_over(rounds), **power_cycle(rounds)}
+
+
+IN_TURNS = {"pty": on_pty, "rfc2217": on_rfc2217, "forge": from_a_forge, "start": start_up}
+ALONE = {"slots": on_slots, "action": action}
 
 
 def lab(bench: Bench, name: str, transport: Any, *, paced: bool) -> VirtualLab:
@@ -235,6 +244,8 @@ BOUNDS = {
     "slot hand-over p99": None,
     "power cycle over off + on + boot": 0.3,
     "slowest power cycle over the same": None,
+    "action on a new host": None,
+    "action over its command": 0.5,
 }
 
 
