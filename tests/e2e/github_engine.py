@@ -26,7 +26,7 @@ from upstream import GITHUB_TOKEN, NAME
 ROOT = Path(__file__).parents[2]
 ACT = Path(sys.executable).with_name("act")
 OWN = "hut-ci/hut_ci"
-PATIENCE = 240.0
+PATIENCE = 480.0
 """Seconds after which a workflow counts as hung; the first one installs hut_ci."""
 NOT_OURS = (".git", ".venv*", ".cache", ".*_cache", "tests", "build", "*.egg-info", "__pycache__")
 STAND_INS = {

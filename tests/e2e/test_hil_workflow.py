@@ -61,10 +61,10 @@ jobs:
 """
 GRACE = 10.0
 """Seconds from a runner's first signal to the step's process to the one that nothing survives."""
-PATIENCE = 150.0
+PATIENCE = 400.0
 """Seconds for what comes before a board is held, an installation included."""
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(420), pytest.mark.xdist_group("workflow engine")]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.xdist_group("workflow engine")]
 
 
 class Stage:
