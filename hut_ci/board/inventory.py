@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hut_ci.board.serial_links import Found, SerialLink, dangling, devices
+from hut_ci.board.serial_links import Found, SerialLink, dangling, devices, impostors
 from hut_ci.model import Slot
 
 
@@ -29,11 +29,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """`absent` are the ids of slots without a device; network ports are not looked for."""
+    """`absent` are the ids of slots without a device; network ports are not looked for.
+
+    `impostors` are sentences about names that lead to something else than a device.
+    """
 
     devices: tuple[Device, ...]
     dangling: tuple[str, ...]
     absent: tuple[str, ...]
+    impostors: tuple[str, ...] = ()
     expected: int | None = None
 
     @property
@@ -51,6 +55,7 @@ class Inventory:
         twins = [device for device in self.devices if device.twin]
         return (
             *(f"{name} leads nowhere: its board is unplugged" for name in self.dangling),
+            *self.impostors,
             *(f"{_links(device)} is a factory name that other boards share: use by-path" for device in twins),
             *(
                 f"{device.device} has {len(device.by_id)} by-id names: {', '.join(device.by_id)}"
@@ -112,7 +117,8 @@ def take_inventory(links: Sequence[SerialLink], slots: Sequence[Slot], expected:
     found = tuple(_device(entry, slots) for entry in devices(links))
     there = {slot_id for device in found for slot_id in device.slots}
     absent = tuple(slot.id for slot in slots if slot.id not in there and not _elsewhere(slot))
-    return Inventory(found, dangling(links), absent, expected)
+    wrong = tuple(f"{link.path} is no device, but {link.instead}: not counted" for link in impostors(links))
+    return Inventory(found, dangling(links), absent, wrong, expected)
 
 
 def _device(found: Found, slots: Sequence[Slot]) -> Device:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ _TWIN = re.compile(r"usb-(?:.*_0001|1a86_USB(?:2\.0)?[_-]Ser(?:ial)?_?)(?:-if[0-
 
 @dataclass(frozen=True, slots=True)
 class SerialLink:
-    """`kind` is `by-id` or `by-path`; `device` is None where the link leads nowhere."""
+    """`kind` is `by-id` or `by-path`; `device` is None where there is none, `instead` is what is there then."""
 
     path: str
     kind: str
     device: str | None
+    instead: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,28 @@ class Found:
         return next((link.path for link in self.links if link.kind == wanted), self.links[0].path)
 
 
-def serial_links(root: Path = Path("/dev/serial")) -> tuple[SerialLink, ...]:
+def is_device(path: Path) -> bool:
+    """Whether a character device is there: a folder or a file under that name is no board."""
+    try:
+        return stat.S_ISCHR(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def serial_links(
+    root: Path = Path("/dev/serial"), is_device: Callable[[Path], bool] = is_device
+) -> tuple[SerialLink, ...]:
     """Every link in by-id and by-path, in order of name."""
     return tuple(
-        SerialLink(str(link), kind, str(link.resolve()) if link.exists() else None)
+        _link(link, kind, is_device)
         for kind in ("by-id", "by-path")
         for link in (sorted((root / kind).iterdir()) if (root / kind).is_dir() else ())
     )
+
+
+def _link(link: Path, kind: str, is_device: Callable[[Path], bool]) -> SerialLink:
+    found = str(link.resolve()) if link.exists() else None
+    return SerialLink(str(link), kind, found) if is_device(link) else SerialLink(str(link), kind, None, found)
 
 
 def devices(links: Iterable[SerialLink]) -> tuple[Found, ...]:
@@ -59,4 +76,9 @@ def devices(links: Iterable[SerialLink]) -> tuple[Found, ...]:
 
 def dangling(links: Iterable[SerialLink]) -> tuple[str, ...]:
     """Links that lead nowhere, such as those of a container that was handed a device which is gone."""
-    return tuple(link.path for link in links if link.device is None)
+    return tuple(link.path for link in links if link.device is None and link.instead is None)
+
+
+def impostors(links: Iterable[SerialLink]) -> tuple[SerialLink, ...]:
+    """Links, or files in their place, behind which there is something that is no device."""
+    return tuple(link for link in links if link.instead is not None)

@@ -50,7 +50,7 @@ class Desk:
     def find(self, taken: tuple[str, ...] = (), *, may_ask: bool = True) -> Found:
         deadline = Deadline(30.0, clock=lambda: self.now)
         return find_device(
-            lambda: serial_links(self.root),
+            lambda: serial_links(self.root, Path.exists),
             taken,
             self.told.append,
             deadline=deadline,
@@ -137,7 +137,7 @@ def test_the_wait_ends_and_names_dangling_links(desk: Desk) -> None:
 
 def test_links_of_a_machine(desk: Desk) -> None:
     desk.plug("ttyUSB0", CP2102N, 1)
-    links = serial_links(desk.root)
+    links = serial_links(desk.root, Path.exists)
     assert [link.kind for link in links] == ["by-id", "by-path"]
     assert len(devices(links)) == 1
     assert dangling(links) == ()
