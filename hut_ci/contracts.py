@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,10 @@ from hut_ci.yaml_lines import printable
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
     from referencing import Registry, Resource
+
+# In a pattern: an escape, a character class, or the dollar that ends a text.
+_TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$")
+_IN_PYTHON = {"$": r"\Z", r"\d": "[0-9]"}
 
 _WORD = {
     "string": "text",
@@ -98,15 +103,14 @@ def nearest(word: str, valid: Sequence[str]) -> str:
 
 @cache
 def _registry() -> Registry[Any]:
-    from referencing import Registry, Resource
-    from referencing.jsonschema import DRAFT202012
+    from referencing import Registry
 
     def by_file_name(uri: str) -> Resource[Any]:
         name = uri.rpartition("/")[2].partition("#")[0].removesuffix(".json")
-        return Resource.from_contents(load_schema(name), default_specification=DRAFT202012)
+        return _resource(name)
 
     registry: Registry[Any] = Registry(retrieve=by_file_name)  # type: ignore[call-arg]  # attrs alias unknown to mypy
-    known = [Resource.from_contents(load_schema(name), default_specification=DRAFT202012) for name in schema_names()]
+    known = [_resource(name) for name in schema_names()]
     return known @ registry
 
 
@@ -114,7 +118,24 @@ def _registry() -> Registry[Any]:
 def _validator(name: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
 
-    return Draft202012Validator(load_schema(name), registry=_registry())
+    return Draft202012Validator(_for_python(load_schema(name)), registry=_registry())
+
+
+def _for_python(node: Any) -> Any:
+    """A schema whose patterns mean to Python what the standard says, which takes them from ECMA 262.
+
+    There `$` is the end alone, and `\\d` the ten ASCII digits; Python's `$` lets a newline follow: `hut-01\\n`.
+    """
+    if isinstance(node, list):
+        return [_for_python(inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _TOKENS.sub(lambda token: _IN_PYTHON.get(token[0], token[0]), inner)
+        if key == "pattern" and isinstance(inner, str)
+        else _for_python(inner)
+        for key, inner in node.items()
+    }
 
 
 def _problems(error: ValidationError, name: str) -> Iterator[Problem]:
@@ -196,7 +217,7 @@ def _words(error: ValidationError, keyword: str, why: str) -> tuple[str, str, st
     elif keyword == "const":
         message, advice = f"must be {_short(bound)}, not {_short(error.instance)}", f"write {_short(bound)}"
     elif keyword == "pattern":
-        message = f"{_short(error.instance)} is not {what or 'of the form ' + str(bound)}"
+        message = f"{_short(error.instance)} is not {what or 'of the form ' + _published(str(bound))}"
     elif keyword in _BOUND:
         message = f"must be {_BOUND[keyword]} {bound}, not {_short(error.instance)}"
         advice = advice or f"write a number {_BOUND[keyword]} {bound}"
@@ -230,7 +251,12 @@ def _resource(name: str) -> Resource[Any]:
     from referencing import Resource
     from referencing.jsonschema import DRAFT202012
 
-    return Resource.from_contents(load_schema(name), default_specification=DRAFT202012)
+    return Resource.from_contents(_for_python(load_schema(name)), default_specification=DRAFT202012)
+
+
+def _published(pattern: str) -> str:
+    """A pattern as it stands in the schema, or nearly so."""
+    return pattern.replace(r"\Z", "$")
 
 
 def _kind(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hut_ci.config.lab_rules import PROBLEMS_OF_A_LAB, unstable_serials
 from hut_ci.contracts import Problem
+from hut_ci.errors import ConfigError
 from hut_ci.model import AllowedJob, Facts, HomeAssistant, Lab, PowerSettings, Slot
 from hut_ci.units import parse_revision, parse_size
 from hut_ci.yaml_lines import Document
@@ -104,4 +105,12 @@ def _default(name: str) -> int:
 
 
 def _file(name: str, folder: Path) -> Path:
-    return folder / Path(name).expanduser()
+    """Absolute, relative names counting from `folder`. Raises ConfigError for a `~` that stands for no folder."""
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"lab.yml: {name} is in the home folder of nobody",
+            why="there is no such user, or this one has no home folder",
+            todo="write the whole path",
+        ) from error

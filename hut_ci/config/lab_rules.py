@@ -14,6 +14,8 @@ from hut_ci.contracts import Problem, nearest
 from hut_ci.model import Lab, PowerSettings, Slot
 
 _UNSTABLE = re.compile(r"/dev/(tty|cu\.)[^/]*\Z")
+_HOST_NAME = re.compile(r"(?!0x[0-9a-f]*\Z|[0-9]+\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
+"""Not `0x08080808` or `134744072`, which a resolver takes for 8.8.8.8, and no dot of another script."""
 _LOCAL_NAMES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localhost")
 
 
@@ -207,5 +209,5 @@ def _is_local(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host.endswith(_LOCAL_NAMES) or "." not in host
+        return bool(_HOST_NAME.match(host)) and (host.endswith(_LOCAL_NAMES) or "." not in host)
     return address.is_loopback or address.is_private or address.is_link_local

@@ -42,6 +42,31 @@ def test_schema_is_valid_named_and_titled(name: str) -> None:
     assert schema["title"]
 
 
+REQUEST = {
+    "schema_version": "hut.request.v1",
+    "commit_sha": "5e" * 20,
+    "not_after": "2026-01-01T00:00:00Z",
+    "pairs": [{"slot": "hut-01"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({}, None),
+        ({"commit_sha": "5e" * 20 + "\n"}, "commit_sha"),
+        ({"not_after": "2026-01-01T00:00:00Z\n"}, "not_after"),
+        ({"not_after": "\u0662\u0660\u0662\u0666-01-01T00:00:00Z"}, "not_after"),
+        ({"pairs": [{"slot": "hut-01\n"}]}, "pairs"),
+    ],
+    ids=["valid", "commit and newline", "time and newline", "other digits", "slot and newline"],
+)
+def test_patterns_mean_what_the_standard_says(change: dict[str, Any], key: str | None) -> None:
+    """Security 19: the end is the end, and ten digits are digits, also where Python's own `$` and `\\d` see more."""
+    found = contracts.check({**REQUEST, **change}, "hut.request.v1")
+    assert [problem.path[0] for problem in found] == ([key] if key else [])
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_every_property_is_described_and_closed(name: str) -> None:
     described = list(objects(contracts.load_schema(name)))

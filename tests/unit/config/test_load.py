@@ -38,6 +38,16 @@ def test_order_of_places(tmp_path: Path, home: dict[str, str]) -> None:
     assert "slots add" in refused.value.todo
 
 
+def test_a_home_folder_of_nobody(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.yml"
+    lab.write_text(
+        "home_assistant: {url: 'http://127.0.0.1:8123', token_file: ~no-such-user/token}\n"
+        "slots: {hut-01: {serial: /dev/serial/by-id/a}}\n"
+    )
+    with pytest.raises(ConfigError, match="home folder of nobody"):
+        load_lab(lab)
+
+
 def test_never_from_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Security 25: a lab.yml in the working directory is not looked at, however the environment points there."""
     (tmp_path / "lab.yml").write_text("slots: {}")
