@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,14 +92,14 @@ def test_on_gitlab(tmp_path: Path, hut_ci: HutCi, firmware: Firmware, gitlab: Fa
         files = {"hut.yml": page.file("hut.yml"), "slots.json": slots}
         pipelines = Pipelines(tmp_path / "project")
         pipelines.commit({**files, ".gitlab-ci.yml": yaml.safe_dump(config)})
-        argv = ["/usr/bin/env", "git", "rev-parse", "HEAD"]
-        head = subprocess.run(argv, cwd=pipelines.folder, capture_output=True, text=True, check=True).stdout.strip()
         gitlab.add_token(GITLAB_TOKEN, username="project_7_bot", kind="project", scopes=["api"], access_level=40)
         project = gitlab.project(NAME, id=7)
-        project.add_commit(head, files={name: text.encode() for name, text in files.items()})
-        project.set_branch("main", head)
-        project.add_pipeline(sha=head).add_job("build", artifacts=zipped(content, "build/"))
+        project.add_commit(pipelines.head, files={name: text.encode() for name, text in files.items()})
+        project.set_branch("main", pipelines.head)
+        line = project.add_pipeline(sha=pipelines.head, status="running")
+        line.add_job("build", artifacts=zipped(content, "build/"))
         pipelines.variables |= {"CI_API_V4_URL": gitlab.api, "GITLAB_TOKEN": GITLAB_TOKEN, "HUT_CI_LAB": str(lab)}
+        pipelines.variables |= {"CI_PIPELINE_ID": str(line.id), "CI_PROJECT_ID": str(project.id)}
         ran = pipelines.run(source="push")
     assert ran.code == 0, ran
     assert "pass: 1 of 1 expected lines" in ran.output, ran

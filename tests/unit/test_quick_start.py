@@ -140,3 +140,4 @@ def test_its_components_exist_and_its_job_keeps_the_build() -> None:
     assert [name and (ROOT / "templates" / f"{name[1]}.yml").exists() for name in names] == [True, True]
     example = yaml.safe_load((ROOT / "examples/gitlab-minimal/.gitlab-ci.yml").read_text("utf-8"))
     assert ci["build"]["artifacts"]["paths"] == example["build"]["artifacts"]["paths"]
+    assert ci["build"]["rules"] == example["build"]["rules"]
