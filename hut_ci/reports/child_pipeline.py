@@ -76,7 +76,7 @@ def _jobs(request: Request, document: Mapping[str, Any], hosted: Mapping[str, An
     return {
         "stages": ["hardware", "report"],
         "variables": dict.fromkeys(("HUT_CI_RUN_REQUEST", "HUT_CI_REPORT_PUBLISH_REQUEST"), carried),
-        **{f"hardware {request.name_of(pair)}": _hardware(pair) for pair in request.pairs},
+        **{f"hardware {request.name_of(pair)}": _hardware(pair) for pair in request.pairs if pair.blocked is None},
         "report": _report(hosted),
     }
 

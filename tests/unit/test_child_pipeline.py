@@ -55,6 +55,12 @@ def test_each_pair_has_a_job_on_its_own_runner() -> None:
     assert first["variables"]["HUT_CI_RUN_SLOT"] == "hut-01"
 
 
+def test_a_slot_that_nobody_can_serve_has_no_job() -> None:
+    """It would wait for a runner that is not there; whoever publishes answers for it."""
+    found = child(document({"slot": "hut-01"}, {"slot": "hut-02", "blocked": "slot_quarantined"}))
+    assert list(jobs(found)) == ["hardware hut-01", "report"]
+
+
 def test_variants_on_one_slot_are_told_apart_and_share_its_resource_group() -> None:
     found = child(document({"slot": "hut-01", "variant": "i2s"}, {"slot": "hut-01", "variant": "muse"}))
     names = [name for name in jobs(found) if name.startswith("hardware")]
