@@ -15,6 +15,7 @@ from hut_ci.cli.lanes import refuse_in_upstream
 from hut_ci.errors import UsageError
 
 if TYPE_CHECKING:
+    from hut_ci.credentials import Token
     from hut_ci.deadline import Deadline
     from hut_ci.forges.address import Address
     from hut_ci.forges.rights import Right
@@ -83,26 +84,32 @@ def _rights(address: Address) -> list[Right]:
         raise UsageError(f"{address} needs no token", todo="give a forge that is asked over the network")
     token, until = read(address, os.environ), Deadline(SECONDS)
     if address.kind == "github":
-        from hut_ci.forges.github import api as github
-        from hut_ci.forges.github.rights import rights as of_github
-
-        return [*of_github(github.open_api(address, token, until, _quiet)), *_of_runners(address, until)]
-    from hut_ci.forges.gitlab import api as gitlab
-    from hut_ci.forges.gitlab.rights import rights as of_gitlab
-
-    return of_gitlab(gitlab.open_api(address, token, until, _quiet))
+        return _of_github(address, token, _runners_token(address), until)
+    return _of_gitlab(address, token, _runners_token(address), until)
 
 
-def _of_runners(address: Address, until: Deadline) -> list[Right]:
-    """That of the gate's second token, where there is one."""
+def _runners_token(address: Address) -> Token | None:
+    """The gate's second token, where there is one."""
     from hut_ci.credentials import read_token
     from hut_ci.forges.address import RUNNERS_VARIABLE, runners_source
-    from hut_ci.forges.github import api as github
-    from hut_ci.forges.github.rights import runners_right
 
-    if not os.environ.get(RUNNERS_VARIABLE):
-        return []
-    return [runners_right(github.open_api(address, read_token(runners_source(address), os.environ), until, _quiet))]
+    return read_token(runners_source(address), os.environ) if os.environ.get(RUNNERS_VARIABLE) else None
+
+
+def _of_github(address: Address, token: Token, second: Token | None, until: Deadline) -> list[Right]:
+    from hut_ci.forges.github.api import open_api
+    from hut_ci.forges.github.rights import rights, runners_right
+
+    more = [runners_right(open_api(address, second, until, _quiet))] if second else []
+    return [*rights(open_api(address, token, until, _quiet)), *more]
+
+
+def _of_gitlab(address: Address, token: Token, second: Token | None, until: Deadline) -> list[Right]:
+    from hut_ci.forges.gitlab.api import open_api
+    from hut_ci.forges.gitlab.rights import rights, runners_right
+
+    more = [runners_right(open_api(address, second, until, _quiet))] if second else []
+    return [*rights(open_api(address, token, until, _quiet)), *more]
 
 
 def _show(name: str, rights: list[Right]) -> None:

@@ -185,14 +185,20 @@ def open_trigger(
 
 
 def open_runners(
-    address: Address, environ: Mapping[str, str], deadline: Deadline, on_pause: Pause
+    address: Address, environ: Mapping[str, str], deadline: Deadline, on_pause: Pause, *, labels: Sequence[str]
 ) -> tuple[Runner, ...] | None:
-    """The runners of a repository; None without the token that is for this alone."""
-    if address.kind != "github" or not environ.get(RUNNERS_VARIABLE):
+    """The runners of a repository that could serve these labels; None without the token that is for this alone."""
+    if not environ.get(RUNNERS_VARIABLE):
         return None
     from hut_ci.credentials import read_token
-    from hut_ci.forges.github.api import open_api
-    from hut_ci.forges.github.runners import runners
 
     token = read_token(runners_source(address), environ)
-    return runners(open_api(address, token, deadline, on_pause))
+    if address.kind == "github":
+        from hut_ci.forges.github.api import open_api
+        from hut_ci.forges.github.runners import runners
+
+        return runners(open_api(address, token, deadline, on_pause))
+    from hut_ci.forges.gitlab import api as gitlab
+    from hut_ci.forges.gitlab.runners import runners as with_tags
+
+    return with_tags(gitlab.open_api(address, token, deadline, on_pause), labels)

@@ -100,9 +100,10 @@ class Gate:
         ask = allow(event, opened(open_trigger, self.address), options["forks"])
         project = project_at(opened(open_builds, builds), ask.commit_sha, ask.pull_request).project
         slots = lab_slots(options["slots"], self.address)
+        choices = select(slots, project, ask.names or (options["only"] or "").split())
         return request_document(
             ask,
-            select(slots, project, ask.names or (options["only"] or "").split()),
+            choices,
             project,
             builds=str(builds),
             publish_to=[str(sink) for sink in self.forges.publish],
@@ -110,7 +111,7 @@ class Gate:
             answer_within=options["answer_within"],
             context=options["context"],
             aggregate=options["aggregate"],
-            runners=known_runners(self.address),
+            runners=known_runners(self.address, [slot for slot, _ in choices]),
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -72,12 +73,12 @@ def _of_branch(source: str, address: Address) -> bytes:
     return data
 
 
-def known_runners(address: Address) -> tuple[Runner, ...] | None:
+def known_runners(address: Address, slots: Sequence[Slot]) -> tuple[Runner, ...] | None:
     """Who could serve the slots; None where nobody tells, or no token was given that may ask."""
     from hut_ci.cli.forges import open_runners
 
     try:
-        return opened(open_runners, address)
+        return opened(partial(open_runners, labels=[slot.label for slot in slots]), address)
     except (ArtifactError, ConfigError) as error:
         say(f"note: {error.what}; every slot is tried")
         return None

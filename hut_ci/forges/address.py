@@ -15,6 +15,7 @@ from hut_ci.reports.escaping import cut, plain
 
 KINDS = ("github", "gitlab", "local")
 GRAMMAR = "github:OWNER/NAME, gitlab:GROUP/NAME or local:DIR"
+SERVICES = {"github": "GitHub", "gitlab": "GitLab"}
 NAMED = {"github": "OWNER/NAME", "gitlab": "GROUP/NAME or GROUP/SUBGROUP/NAME"}
 _NAME = r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}"
 _PATH = {"github": re.compile(rf"{_NAME}/{_NAME}"), "gitlab": re.compile(rf"{_NAME}(?:/{_NAME}){{1,20}}")}
@@ -88,7 +89,7 @@ def token_source(address: Address, environ: Mapping[str, str]) -> Source:
     file = environ.get(f"{prefix}_TOKEN_FILE")
     more = ("GH_TOKEN",) if address.kind == "github" else ()
     return Source(
-        service={"github": "GitHub", "gitlab": "GitLab"}[address.kind],
+        service=SERVICES[address.kind],
         file=Path(file) if file else None,
         variables=(f"{prefix}_TOKEN", *more),
         make=f"Set ${prefix}_TOKEN, or name a file of mode 0600 in ${prefix}_TOKEN_FILE; "
@@ -100,11 +101,15 @@ def token_source(address: Address, environ: Mapping[str, str]) -> Source:
 
 def runners_source(address: Address) -> Source:
     """Where the token is that may list a repository's runners: no job's own token may."""
+    give = {
+        "github": f"a fine-grained token of {address.name}: Administration, read",
+        "gitlab": f"a project access token of {address.name}: role Maintainer, `read_api`",
+    }
     return Source(
-        service="GitHub",
+        service=SERVICES[address.kind],
         file=None,
         variables=(RUNNERS_VARIABLE,),
-        make=f"Leave ${RUNNERS_VARIABLE} out, or give a fine-grained token of {address.name}: Administration, read.",
+        make=f"Leave ${RUNNERS_VARIABLE} out, or give {give[address.kind]}.",
         risk="",
         key="",
     )

@@ -175,6 +175,25 @@ def test_a_label_that_stays_starts_nothing(job: Job, gitlab: FakeGitLab) -> None
     assert job.states() == {}
 
 
+def test_a_slot_whose_runner_is_away_is_answered_at_once(job: Job, gitlab: FakeGitLab) -> None:
+    """With a second token that may list runners; a paused one serves nobody."""
+    gitlab.add_token("glpat-runners0123", username="lister", kind="project", scopes=["read_api"], access_level=40)
+    job.hut_ci.environ["HUT_CI_RUNNERS_TOKEN"] = "glpat-runners0123"
+    runner = job.project.add_runner("lab", tags=["esp32-hut-01"], paused=True)
+    answer = job.note("/hil hut-01", "ada")
+    assert answer.code == 4, answer
+    assert "esp32-hut-01 is offline" in job.project.statuses(SHA)[0]["description"]
+    assert set(job.states().values()) == {"failed"}
+    runner.paused = False
+    assert job.note("/hil hut-01", "ada").code == 0
+    assert job.told["decision"] == "run"
+    gitlab.tokens["glpat-runners0123"].access_level = 30
+    answer = job.note("/hil hut-01", "ada")
+    assert (answer.code, job.told["decision"]) == (0, "run"), answer
+    assert "cannot list the runners" in answer.stderr
+    assert "glpat-runners" not in answer.stderr
+
+
 def test_in_a_schedule_who_asks_is_looked_for(job: Job) -> None:
     """The one who waits longest first, one in each pipeline."""
     other = job.project.add_merge_request(13, sha=SHA, source_branch="other")

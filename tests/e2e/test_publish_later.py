@@ -310,13 +310,14 @@ def test_the_doctor_finds_what_a_gitlab_token_lacks(gitlab: FakeGitLab, hut_ci: 
     assert (code, set(found.values())) == (0, {True}), found
     project.variables_role = "developer"
     gitlab.add_token("glpat-weak0123456789", username="reader", kind="project", scopes=["read_api"], access_level=20)
-    hut_ci.environ["GITLAB_TOKEN"] = "glpat-weak0123456789"
+    hut_ci.environ |= {"GITLAB_TOKEN": "glpat-weak0123456789", "HUT_CI_RUNNERS_TOKEN": "glpat-weak0123456789"}
     code, found = rights(hut_ci, GITLAB)
     assert code == 2
     assert [name for name, held in found.items() if not held] == [
         "scope api",
         "role Developer",
         "not everybody gives variables to pipelines",
+        "list of runners",
     ]
 
 

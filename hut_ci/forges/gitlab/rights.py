@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from gitlab.exceptions import GitlabHttpError
+
 from hut_ci.errors import ConfigError
 from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.gitlab.api import GitLabApi
+from hut_ci.forges.gitlab.runners import LISTING
 from hut_ci.forges.rights import Right
 
 REPORTER, DEVELOPER = 20, 30  # access levels (docs: "Members API")
@@ -43,3 +46,16 @@ def rights(api: GitLabApi) -> list[Right]:
             remedy="Settings, CI/CD, Variables, minimum role to use pipeline variables: no one",
         ),
     ]
+
+
+def runners_right(api: GitLabApi) -> Right:
+    """Of the token that is for the list of runners alone."""
+    held = True
+    with api.asking(ConfigError, "list the runners", LISTING):
+        try:
+            api.get("runners", per_page=1)
+        except GitlabHttpError as error:
+            if error.response_code not in (403, 404):
+                raise
+            held = False
+    return Right("list of runners", "seeing that a slot's runner is away", held, remedy=f"a token with {LISTING}")
