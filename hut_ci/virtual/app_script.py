@@ -96,7 +96,9 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Reboot:
-    """esp_restart()."""
+    """esp_restart(); into an OTA slot, if one is named: otadata chooses it from then on."""
+
+    ota: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ class Console:
     panic: Callable[[str], bytes]
     abort: Callable[[], bytes]
     starts: int
+    choose_ota: Callable[[int], None]
 
 
 def play(script: Script, console: Console) -> Iterator[Step]:
@@ -215,7 +218,9 @@ def play(script: Script, console: Console) -> Iterator[Step]:
             case Hang():
                 yield Remark("app_hangs")
                 return
-            case Reboot():
+            case Reboot(ota):
+                if ota is not None:
+                    console.choose_ota(ota)
                 yield Restart(ResetReason.SOFTWARE_CPU)
                 return
             case Spam(text, lines):

@@ -12,7 +12,7 @@ from hut_ci.virtual.boot_log import BootLog
 from hut_ci.virtual.chips import ResetReason
 from hut_ci.virtual.faults import FaultSet
 from hut_ci.virtual.nor_flash import NorFlash
-from hut_ci.virtual.partitions import APP
+from hut_ci.virtual.partitions import APP, write_choice
 from hut_ci.virtual.second_stage import BoardFacts, Loaded, run_loaders
 from hut_ci.virtual.start_up import idf_version, start_app
 
@@ -57,11 +57,17 @@ def life(
         return
     start_app(board, loaded, log)
     yield from log.steps(board.boot_seconds)
-    yield from _run_app(board, loaded, log.ms, history, faults, recorded_log)
+    yield from _run_app(board, flash, loaded, log.ms, history, faults, recorded_log)
 
 
 def _run_app(
-    board: BoardFacts, loaded: Loaded, ms: int, history: History, faults: FaultSet, recorded_log: bytes | None
+    board: BoardFacts,
+    flash: NorFlash,
+    loaded: Loaded,
+    ms: int,
+    history: History,
+    faults: FaultSet,
+    recorded_log: bytes | None,
 ) -> Iterator[Step]:
     history.app_starts += 1
     app = loaded.image.app
@@ -77,6 +83,7 @@ def _run_app(
         panic=lambda cause: crash_text.panic_text(board.chip, cause, sha),
         abort=lambda: crash_text.abort_text(board.chip, sha),
         starts=history.app_starts,
+        choose_ota=lambda ota: write_choice(flash, ota),
     )
     slot = loaded.partition.slot if loaded.partition.type == APP else "?"
     yield Remark("boot", f"app {slot}")

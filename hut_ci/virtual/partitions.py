@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hut_ci.virtual.nor_flash import NorFlash
+
 TABLE_OFFSET = 0x8000
 TABLE_SIZE = 0xC00
 SECTOR = 0x1000
@@ -108,6 +110,14 @@ def build_otadata(first: int | None = None, second: int | None = None) -> bytes:
     """Both sectors, 8192 bytes; None leaves one blank."""
     sectors = [b"" if sequence is None else otadata_entry(sequence) for sequence in (first, second)]
     return b"".join(sector.ljust(SECTOR, b"\xff") for sector in sectors)
+
+
+def write_choice(flash: NorFlash, ota: int) -> None:
+    """What esp_ota_set_boot_partition() leaves in otadata; nothing without such a partition."""
+    for part in read_table(flash.read(TABLE_OFFSET, TABLE_SIZE), flash.size):
+        if (part.type, part.subtype) == (DATA, OTA_DATA):
+            flash.erase(part.offset, part.size)
+            flash.program(part.offset, build_otadata(ota + 1))
 
 
 def _crc(sequence: int) -> int:

@@ -35,6 +35,7 @@ EVERYTHING = Script(
         Abort(),
         Hang(),
         Reboot(),
+        Reboot(1),
         Spam("x", 3),
         Reply("q", "r"),
         Echo(">"),
@@ -51,6 +52,7 @@ def console(history: History | None = None) -> Console:
         panic=lambda cause: cause.encode(),
         abort=lambda: b"abort",
         starts=1,
+        choose_ota=lambda _ota: None,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hut_ci.virtual.app_script import Log, Out, Panic, Print, Remark, Restart, Script, Step
+from hut_ci.virtual.app_script import Log, Out, Panic, Print, Reboot, Remark, Restart, Script, Step
 from hut_ci.virtual.boot import History, life
 from hut_ci.virtual.chips import ESP32, ESP32C3, ChipFacts, ResetReason, Revision
 from hut_ci.virtual.faults import FaultSet
@@ -67,6 +67,14 @@ def test_otadata_selects_the_other_slot(tmp_path: Path) -> None:
     assert "Loaded app from partition at offset 0x200000" in text
     assert "from ota\r\n" in text
     assert Remark("boot", "app ota_0") in steps
+
+
+def test_a_reboot_into_the_other_slot_lasts(tmp_path: Path) -> None:
+    flash = load(build_folder(tmp_path, script=Script((Print("from factory"), Reboot(0)))))
+    flash.program(OTA_0_AT, build_app(script=Script((Print("from ota"),))))
+    assert "from factory\r\n" in boot(flash)[0]
+    for _ in range(2):
+        assert "from ota\r\n" in boot(flash)[0]
 
 
 def test_an_empty_slot_falls_back(tmp_path: Path) -> None:
