@@ -90,7 +90,7 @@ class Engine:
         shutil.copytree(ROOT, self.ours, symlinks=True, ignore=shutil.ignore_patterns(*NOT_OURS))
         for path in (*self.ours.glob(".github/**/*.yml"), self.ours / "action.yml"):
             path.write_text(_understood(path.read_text("utf-8")), "utf-8")
-        for empty in (self.store, self.home, self.consumer / ".github" / "workflows"):
+        for empty in (self.home, self.consumer / ".github" / "workflows"):
             empty.mkdir(parents=True)
         git = ["git", "-C", str(self.consumer), "-c", "user.name=ada", "-c", "user.email=ada@example.invalid"]
         for words in ("init -q -b main", "commit -q --allow-empty -m first"):
@@ -110,9 +110,12 @@ class Engine:
         self, event: str, payload: Mapping[str, object], workflow: str = "", token: str = GITHUB_TOKEN
     ) -> subprocess.Popen[bytes]:
         """The consumer's workflows for `event` (or the one that is named) as a process; hand it to `ended`."""
+        shutil.rmtree(self.store, ignore_errors=True)  # artifacts are a run's own
+        self.store.mkdir()
         file = self.folder / "event.json"
         file.write_text(json.dumps(payload))
-        argv: list[object] = [ACT, event, "-e", file, "-P", "self-hosted=-self-hosted"]
+        argv: list[object] = [ACT, event, "-e", file]
+        argv += ["-P", "self-hosted=-self-hosted", "-P", "ubuntu-latest=-self-hosted"]
         argv += ["-W", self.consumer / ".github" / "workflows" / workflow, "-s", f"GITHUB_TOKEN={token}"]
         argv += ["--action-cache-path", self.home / "cache"]
         argv += [word for replaced in self.replaced for word in ("--local-repository", replaced)]

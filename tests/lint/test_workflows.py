@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from carriers import ACTIONS, ROOT, WORKFLOWS, called
-from workflow_rules import findings
+from carriers import ACTIONS, OWN, ROOT, WORKFLOWS, called
+from workflow_rules import USES, findings
 
 HIL = ROOT / ".github" / "workflows" / "hil.yml"
 CHECKOUT = "actions/checkout@9c091bb21b7c1c1d1991bb908d89e4e9dddfe3e0 # v7.0.0"
@@ -128,3 +128,13 @@ def test_security_28_what_is_planted_is_found(planted: str) -> None:
 def test_security_10_the_jobs_of_hil_at_the_lab_only_read() -> None:
     planted = HIL.read_text("utf-8").replace("contents: read # to read hut.yml\n", "contents: write # to take over\n")
     assert findings(planted) == ["hardware: a job at the lab has a token that writes"]
+
+
+def test_a_foreign_action_has_one_version_everywhere() -> None:
+    """Or a renewal would miss the examples, which Dependabot does not look at."""
+    pins: dict[str, set[str]] = {}
+    for path in [*WORKFLOWS, *ACTIONS]:
+        for uses, comment in USES.findall(path.read_text("utf-8")):
+            if not uses.startswith(("$/", "./", OWN)):
+                pins.setdefault(uses.partition("@")[0], set()).add(f"{uses}{comment}")
+    assert {name: sorted(found) for name, found in pins.items() if len(found) > 1} == {}

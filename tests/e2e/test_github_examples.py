@@ -1,0 +1,184 @@
+"""The examples for GitHub in a real workflow engine: their own files, on a fake GitHub and virtual boards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from conftest import Firmware, LabOf
+from fakes.github import FakeGitHub
+from fakes.github_state import Repository
+from github_engine import Engine
+from upstream import GITHUB_TOKEN, NAME, PARENT, SHA, zipped
+
+from hut_ci.virtual.app_script import Log, Print, Reboot, Reply, Script
+from hut_ci.virtual.images import build_app, build_folder
+from hut_ci.virtual.partitions import APP, DATA, FACTORY, OTA_0, OTA_DATA, Partition
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ".github/workflows/build.yml"
+NOON = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
+FORK = {"head_repository": "mallory/firmware", "head_repository_id": 66}
+OVERDUE = "asked for; answer by 2026-02-12T18:00Z"
+PLAYER_AT = 0x150000
+PARTITIONS = (
+    Partition("nvs", DATA, 2, 0x9000, 0x4000),
+    Partition("otadata", DATA, OTA_DATA, 0xD000, 0x2000),
+    Partition("phy_init", DATA, 1, 0xF000, 0x1000),
+    Partition("recovery", APP, FACTORY, 0x10000, 0x140000),
+    Partition("ota_0", APP, OTA_0, PLAYER_AT, 0x2A0000),
+)
+"""As in squeezelite-esp32's partitions.csv."""
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+
+class Example:
+    """A repository that has taken an example over, with a commit that was built."""
+
+    def __init__(self, name: str, github: FakeGitHub, engine: Engine) -> None:
+        folder = ROOT / "examples" / name
+        files = {str(path.relative_to(folder)): path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()}
+        for path, text in files.items():
+            if path.startswith(".github/workflows/"):
+                engine.workflow(Path(path).name, text)
+        github.add_token(GITHUB_TOKEN)
+        self.engine, self.repo = engine, github.repository(NAME, id=1001)
+        self.repo.add_commit(PARENT, files=files)
+        self.repo.set_branch("main", PARENT)
+        self.repo.add_commit(SHA, files=files, parents=[PARENT])
+        self.repo.set_permission("ada", "write", "maintain")
+
+    def built(self, artifacts: Mapping[str, bytes], **more: Any) -> dict[str, object]:
+        """A build of SHA has ended; the payload that says so."""
+        run = self.repo.add_run(head_sha=SHA, workflow=WORKFLOW, **more)
+        for name, content in artifacts.items():
+            run.add_artifact(name, content)
+        return {
+            "action": "completed",
+            "workflow_run": {
+                "id": run.id,
+                "head_sha": SHA,
+                "conclusion": "success",
+                "event": "push",
+                "head_repository": {"id": 1001},
+                "pull_requests": [],
+            },
+            "repository": {"id": 1001},
+        }
+
+    def comment(self, body: str) -> dict[str, object]:
+        """Ada comments on pull request 12, an hour after its build; the payload that says so."""
+        said = self.repo.add_comment(12, body, login="ada", created=NOON + timedelta(hours=1))
+        told = {"id": said.id, "body": body, "created_at": "2026-02-12T13:00:00Z"}
+        return {
+            "action": "created",
+            "issue": {"number": 12, "pull_request": {}},
+            "comment": {**told, "user": {"login": "ada", "type": "User"}},
+        }
+
+
+def statuses(repo: Repository) -> dict[str, str]:
+    """The newest state of each context at SHA."""
+    return {status["context"]: status["state"] for status in repo.statuses(SHA)}
+
+
+def settled(repo: Repository, *slots: str) -> bool:
+    """Whether exactly these contexts, and the one for all, have passed."""
+    contexts = [f"hardware / {slot}" for slot in slots]
+    return statuses(repo) == dict.fromkeys([*contexts, "hardware"], "success")
+
+
+def test_minimal(tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Firmware, github: FakeGitHub) -> None:
+    """A build has ended: tested, answered. Then the sweep ends what was never answered."""
+    example = Example("github-minimal", github, Engine(tmp_path, environments, github, lab_of().lab_yml))
+    ran = example.engine.happens(
+        "workflow_run", example.built({"firmware": zipped(firmware("Starting app_main", "ready"))}), "hardware.yml"
+    )
+    assert settled(example.repo, "hut-01"), str(ran)
+    pending = {"state": "pending", "context": "hardware / hut-09", "description": OVERDUE}
+    to, token = f"{github.url}/repos/{NAME}/statuses/{SHA}", {"Authorization": f"Bearer {GITHUB_TOKEN}"}
+    assert requests.post(to, json=pending, headers=token, timeout=5).status_code == 201
+    swept = example.engine.happens("schedule", {}, "sweep.yml")
+    assert swept.code == 0, str(swept)
+    assert statuses(example.repo)["hardware / hut-09"] == "error", str(swept)
+    assert statuses(example.repo)["hardware / hut-01"] == "success"
+
+
+def test_labels_and_comments(
+    tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Firmware, github: FakeGitHub
+) -> None:
+    """What is not addressed to the lab starts no job; a label does, and is gone afterwards; so does a comment."""
+    lab = lab_of()
+    example = Example("github-labels-and-comments", github, Engine(tmp_path, environments, github, lab.lab_yml))
+    repo, engine = example.repo, example.engine
+    repo.add_pull(12, head_sha=SHA, labels=["hil", "bug"])
+    build = {"firmware": zipped(firmware("Starting app_main", "ready"))}
+    example.built(build, event="pull_request", pull_requests=[12], created=NOON)
+    for event, payload in (
+        ("issue_comment", example.comment("Looks good to me.")),
+        ("pull_request_target", labelled("bug")),
+    ):
+        ran = engine.happens(event, payload, "hardware.yml")
+        assert (ran.code, repo.statuses(SHA), "hut-ci" in ran.log) == (0, [], False), str(ran)
+    ran = engine.happens("pull_request_target", labelled("hil"), "hardware.yml")
+    assert settled(repo, "hut-01"), str(ran)
+    assert repo.pulls[12].labels == ["bug"]
+    before = len(repo.statuses(SHA))
+    ran = engine.happens("issue_comment", example.comment("/hil hut-01"), "hardware.yml")
+    assert ran.code == 0, str(ran)
+    assert [status["state"] for status in repo.statuses(SHA)[before:]].count("success") >= 1, str(ran)
+
+
+def labelled(name: str) -> dict[str, object]:
+    pull = {"number": 12, "head": {"sha": SHA}}
+    return {"action": "labeled", "label": {"name": name}, "pull_request": pull, "sender": {"login": "ada"}}
+
+
+def test_public(tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Firmware, github: FakeGitHub) -> None:
+    """A stranger's commit runs only when somebody who may write names it."""
+    example = Example("github-public", github, Engine(tmp_path, environments, github, lab_of().lab_yml))
+    example.repo.add_pull(12, head_sha=SHA, login="mallory", **FORK)
+    example.built(
+        {"firmware": zipped(firmware("Starting app_main", "ready"))}, event="pull_request", created=NOON, **FORK
+    )
+    refused = example.engine.happens("issue_comment", example.comment("/hil"), "hardware.yml")
+    assert refused.code != 0, str(refused)
+    assert example.repo.statuses(SHA) == [], str(refused)
+    ran = example.engine.happens("issue_comment", example.comment(f"/hil @{SHA}"), "hardware.yml")
+    assert settled(example.repo, "hut-01"), str(ran)
+
+
+def squeezelite(folder: Path) -> bytes:
+    """A build as its workflow uploads it: recovery in `factory` waits for a word and restarts into the player."""
+    console = (Log("Starting app_main", tag="esp_app_main"), Print("squeezelite-esp32>"), Reply("restart_ota", "ok"))
+    build = build_folder(
+        folder / "build", project="recovery", script=Script((*console, Reboot(0))), partitions=PARTITIONS
+    )
+    player = (Log("Starting app_main", tag="esp_app_main"), Log("Calling squeezelite", tag="squeezelite_cmd"))
+    (build / "squeezelite.bin").write_bytes(build_app(script=Script(player)))
+    listing = (build / "flash_args").read_text() + f"{PLAYER_AT:#x} squeezelite.bin\n"
+    for name in ("flash_args", "flasher_args.json"):
+        (build / name).unlink()
+    (build / "flash_project_args").write_text(listing)
+    return zipped(build, "build/")
+
+
+def test_squeezelite(tmp_path: Path, environments: Path, lab_of: LabOf, github: FakeGitHub) -> None:
+    """Three variants are built, two boards test the one that is theirs: factory application first, then ota_0."""
+    facts = yaml.safe_load((ROOT / "examples" / "squeezelite-esp32" / "lab.yml").read_text("utf-8"))["slots"]
+    lab = lab_of(2, settings={slot: {"facts": entry["facts"]} for slot, entry in facts.items()})
+    example = Example("squeezelite-esp32", github, Engine(tmp_path, environments, github, lab.lab_yml))
+    build = yaml.safe_load(example.repo.commits[SHA].files[WORKFLOW])["jobs"]["build"]
+    name, content = build["steps"][-1]["with"]["name"], squeezelite(tmp_path)
+    names = [
+        name.replace("${{ matrix.variant }}", leg["variant"]).replace("${{ github.run_number }}", "17")
+        for leg in build["strategy"]["matrix"]["include"]
+    ]
+    ran = example.engine.happens("workflow_run", example.built(dict.fromkeys(names, content)), "hardware.yml")
+    assert settled(example.repo, "hut-01", "hut-02"), str(ran)
