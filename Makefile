@@ -13,7 +13,7 @@ export HUT_CI_HOME_ASSISTANT = $(abspath $(VENV)-ha)
 # Bytecode is kept between the many processes that a test run starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-real home-assistant check bench soak lock clean format
+.PHONY: demo test test-real home-assistant check bench dist soak lock clean format
 
 demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
 	@$(BIN)/hut-ci demo
@@ -41,6 +41,14 @@ bench: $(VENV)-bench/.main home-assistant ## measured ratios, side by side in on
 	@$(VENV)-bench/bin/python -m pip $(PIPOPT) install $(HASHED) -r requirements/bench.txt
 	$(VENV)-bench/bin/python bench/run.py
 
+dist: $(VENV)/.main        ## what a release gives, and the wheel tried: make dist TAG=v1.2.3 COMMIT=40-hex-digits
+	rm -rf dist build
+	$(BIN)/python release/stamp.py "$(TAG)" "$(COMMIT)" dist
+	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_wheel("dist"); build_meta.build_sdist("dist")'
+	$(MAKE) --no-print-directory build/tried/.main
+	build/tried/bin/python -m pip $(PIPOPT) install --no-deps --force-reinstall dist/*.whl
+	cd build && tried/bin/hut-ci demo
+
 soak: $(VENV)/.test        ## long random runs
 	$(BIN)/python -m pytest -m soak --timeout 7200 -s
 
@@ -56,7 +64,7 @@ lock:                      ## renew the hash-pinned requirement files
 	    --no-header --no-annotate requirements/homeassistant-3.$$minor.in -o requirements/homeassistant-3.$$minor.txt; done
 
 clean:
-	rm -rf .venv* .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv* .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 %/.main: requirements/build.txt requirements/main.txt pyproject.toml
 	@echo "Setting up $(@D) (once; about half a minute)"
