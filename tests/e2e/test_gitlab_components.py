@@ -433,6 +433,17 @@ def test_our_pipeline_and_the_examples_are_what_gitlab_takes(folder: str, pipeli
     assert "$[[" not in ran.output
 
 
+@pytest.mark.parametrize(("source", "each", "asked"), [("merge_request_event", True, False), ("trigger", True, True)])
+def test_merge_requests_may_wait_until_somebody_asks(
+    source: str, each: bool, asked: bool, pipelines: Pipelines
+) -> None:
+    pipelines.variables["CI_DEFAULT_BRANCH"] = "main"
+    for merge_requests, begins in (("each", each), ("asked", asked)):
+        pipelines.uses("hil", install="", merge_requests=merge_requests)
+        listed = pipelines.run("--list", source=source)
+        assert ("hardware-gate" in listed.output) is begins, listed
+
+
 def test_the_engine_refuses_what_gitlab_would(pipelines: Pipelines) -> None:
     pipelines.commit({".gitlab-ci.yml": "job: {script: [x], artifacts: {when: sometimes}}\n"})
     assert pipelines.run("--preview").code != 0

@@ -53,6 +53,7 @@ ONLY_GITLAB = {
         "environment": "on GitHub a job's permissions decide what its token may",
         "builds": "on GitHub the gate action has it; a workflow there is called in the repository that builds",
         "publish": "as builds",
+        "merge-requests": "on GitHub the calling workflow's events say so",
     },
     "sweep": JOBS | {"environment": "as in hil", "forge": "as builds in hil"},
     "power-cycle": {
