@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -33,7 +34,9 @@ PIPE_LIMIT = 1 << 20
 """Bytes that a pipe can hold (/proc/sys/fs/pipe-max-size): the most that is read after the child has ended."""
 
 _INHERITED = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_TIME"})
-_SECRET_WORDS = ("TOKEN", "SECRET", "PASSW", "CREDENTIAL", "PRIVATE", "APIKEY", "API_KEY")
+_SECRET_WORDS = ("TOKEN", "SECRET", "PASSW", "CREDENTIAL", "PRIVATE", "APIKEY", "API_KEY", "JWT")
+_SECRET_VALUE = re.compile(r"[A-Za-z0-9_.+=~-]{16,}")
+"""No path and no short word: those are found in variables that hold no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,31 @@ def clean_environment(home: Path | None = None, /, **extra: str) -> dict[str, st
     HOME and TMPDIR are `home`, usually a `private_folder()`; without one HOME is a folder that does not exist.
     Raises ValueError where a name in `extra` looks like a credential.
     """
-    if leaked := [name for name in extra if any(word in name.upper() for word in _SECRET_WORDS)]:
+    if leaked := [name for name in extra if _is_secret(name)]:
         raise ValueError(f"a child gets no credentials: {', '.join(leaked)}")
     inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
     folders = {"HOME": str(home), "TMPDIR": str(home)} if home else {"HOME": "/nonexistent"}
     return {"PATH": os.defpath, **inherited, **folders, "NO_COLOR": "1", **extra}
+
+
+def without_credentials(
+    environment: Mapping[str, str], *, keep: Collection[str] = (), drop: Collection[str] = ()
+) -> dict[str, str]:
+    """`environment` without what is named like a credential or holds the value of one, as an address in a URL may.
+
+    For somebody's own command, which needs the rest. `keep` names those that it is to have, `drop` more to go.
+    """
+    secret = {name for name in environment if (_is_secret(name) and name not in keep) or name in drop}
+    values = [environment[name] for name in secret if _SECRET_VALUE.fullmatch(environment[name])]
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in keep or (name not in secret and not any(found in value for found in values))
+    }
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.upper() for word in _SECRET_WORDS)
 
 
 @contextlib.contextmanager

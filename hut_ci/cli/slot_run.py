@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hut_ci import process
 from hut_ci.cli.durations import Duration
 from hut_ci.cli.slot_options import lab_option, named, tell
 
@@ -20,12 +21,14 @@ EXAMPLES = """
 Examples:
   hut-ci slots run hut-01 -- esptool flash-id
   hut-ci slots run hut-01 --wait 1h -- idf.py flash monitor
-  hut-ci slots run hut-01 -- sh -c 'pytest --port $HUT_CI_PORT'
+  hut-ci slots run hut-01 --pass WIFI_PASSWORD -- sh -c 'pytest --port $HUT_CI_PORT'
 
 \b
 The command finds, in its environment, HUT_CI_SLOT, HUT_CI_LABEL, HUT_CI_PORT, HUT_CI_BAUD,
 HUT_CI_CHIP, HUT_CI_REVISION, HUT_CI_FLASH, HUT_CI_PSRAM, HUT_CI_MAC, HUT_CI_TAGS, HUT_CI_LAB,
-and the port under the names that esptool and idf.py read (ESPTOOL_PORT, ESPPORT).
+and the port under the names that esptool and idf.py read (ESPTOOL_PORT, ESPPORT). Variables
+that look like credentials (GITHUB_TOKEN, CI_JOB_TOKEN, WIFI_PASSWORD), or repeat the value of
+one, are kept from it but for those that --pass names.
 Exit codes: the command's; 128 + N after signal N; 127 no such command; 4 no slot in time.
 """
 
@@ -35,8 +38,13 @@ Exit codes: the command's; 128 + N after signal N; 127 no such command; 4 no slo
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.option("--wait", type=Duration(), default="10m", show_default=True, metavar="TIME", help="How long to queue.")
 @click.option("--why", metavar="TEXT", help="What for. [default: the command's name]")
+@click.option(
+    "--pass", "passed", multiple=True, metavar="NAME", help="A credential that COMMAND needs; again for more."
+)
 @lab_option
-def run(slot_id: str, argv: tuple[str, ...], wait: float, why: str | None, lab_path: Path | None) -> int:
+def run(
+    slot_id: str, argv: tuple[str, ...], wait: float, why: str | None, passed: tuple[str, ...], lab_path: Path | None
+) -> int:
     """Hold SLOT, run COMMAND, release SLOT.
 
     Signals are passed on to the command, and its exit code is this one's. It cannot keep the
@@ -56,7 +64,7 @@ def run(slot_id: str, argv: tuple[str, ...], wait: float, why: str | None, lab_p
     program = os.path.basename(argv[0])  # noqa: PTH119 (arguments may hold secrets, and the note is for everybody)
     with cancellation(), held(lab, slot, why or f"slots run: {program}", wait) as claim:
         try:
-            code, left = run_command(argv, {**_inherited(lab), **facts(lab, slot, present(slot))})
+            code, left = run_command(argv, {**_inherited(lab, passed), **facts(lab, slot, present(slot))})
         except OSError as error:
             tell(f"hut-ci: {argv[0]} cannot be started: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -89,7 +97,7 @@ def facts(lab: Lab, slot: Slot, port: str) -> dict[str, str]:
     }
 
 
-def _inherited(lab: Lab) -> Mapping[str, str]:
-    """Our environment without the token that switches everything in the house."""
-    secret = lab.home_assistant.token_env if lab.home_assistant else ""
-    return {name: value for name, value in os.environ.items() if name != secret}
+def _inherited(lab: Lab, passed: Collection[str]) -> Mapping[str, str]:
+    """Our environment without credentials: the lab's own never, others only where `passed` names them."""
+    own = {lab.home_assistant.token_env} if lab.home_assistant else set()
+    return process.without_credentials(os.environ, keep=set(passed) - own, drop=own)

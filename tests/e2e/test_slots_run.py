@@ -30,14 +30,15 @@ def run_in(hut_ci: HutCi, lab: VirtualLab, *argv: str, options: tuple[object, ..
 def test_a_command_finds_its_slot_in_its_environment(lab_of: LabOf, hut_ci: HutCi) -> None:
     """WS8-8: the wrapper; the token that switches the house is not passed on, whoever put it into the environment."""
     lab = lab_of()
-    hut_ci.environ["HASS_TOKEN"] = "canary"
-    code, out, _ = run_in(hut_ci, lab, "env")
+    hut_ci.environ |= {"HASS_TOKEN": "canary", "CI_JOB_TOKEN": "canary", "WIFI_PASSWORD": "hunter2"}
+    code, out, _ = run_in(hut_ci, lab, "env", options=("--pass", "WIFI_PASSWORD", "--pass", "HASS_TOKEN"))
     assert code == 0
     found = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
     assert found["HUT_CI_PORT"] == found["ESPTOOL_PORT"] == found["ESPPORT"] == lab.boards["hut-01"].serial
     assert (found["HUT_CI_SLOT"], found["HUT_CI_LABEL"], found["HUT_CI_CHIP"]) == ("hut-01", "esp32-hut-01", "esp32")
     assert (found["HUT_CI_FLASH"], found["HUT_CI_MAC"]) == ("4MB", "24:6f:28:00:00:01")
     assert "canary" not in out
+    assert found["WIFI_PASSWORD"] == "hunter2"
 
 
 @pytest.mark.parametrize(

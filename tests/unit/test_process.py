@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hut_ci.deadline import Deadline
-from hut_ci.process import LOG_LIMIT, OUTPUT_LIMIT, clean_environment, private_folder, run
+from hut_ci.process import LOG_LIMIT, OUTPUT_LIMIT, clean_environment, private_folder, run, without_credentials
 
 PYTHON = sys.executable
 
@@ -181,3 +181,20 @@ def test_a_private_folder_is_ours_alone_and_goes_away() -> None:
 
 def _with_package() -> dict[str, str]:
     return {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_somebody_elses_command_gets_no_credentials_but_the_rest() -> None:
+    """By their names, and by their values in other variables; a name like one does not take a path with it."""
+    token = "glcbt-64_8FKcmzRgxRSJYA"
+    ours = {"PATH": "/bin", "HOME": "/home/ci-private-builder", "IDF_PATH": "/opt/idf"}
+    secret = {
+        "CI_JOB_TOKEN": token,
+        "CI_REPOSITORY_URL": f"https://gitlab-ci-token:{token}@gitlab.example/x.git",
+        "MY_OWN_NAME": token,
+        "ACTIONS_ID_TOKEN_REQUEST_URL": "https://pipelines.example/",
+        "WIFI_PASSWORD": "hunter2",
+        "SSH_PRIVATE_DIR": "/home/ci-private-builder",
+        "OTHER": "other",
+    }
+    given = without_credentials(ours | secret | {"NAME": "hunter2"}, keep={"WIFI_PASSWORD"}, drop={"OTHER"})
+    assert given == ours | {"WIFI_PASSWORD": "hunter2", "NAME": "hunter2"}
