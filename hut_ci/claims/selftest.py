@@ -12,6 +12,8 @@ from hut_ci.model import Lab, Slot
 
 WHY = "slots selftest"
 HOLD_SECONDS = 120.0
+QUEUE_SECONDS = 60.0
+"""For the second of one slot, which always has to queue: behind the first, and behind others who came before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +34,19 @@ def selftest(lab: Lab, one: Slot, other: Slot, wait: float, log: Callable[[str],
     """
     with ExitStack() as running:
 
-        def start(slot: Slot) -> Keeper:
+        def start(slot: Slot, wait: float) -> Keeper:
             return running.enter_context(keeper(lab, slot, WHY, seconds=HOLD_SECONDS, wait=wait))
 
-        first = start(one)
+        first = start(one, wait)
         held_first = _log(log, one, first.until("held"))
-        second = start(one)
-        _log(log, one, second.until("waiting"))
-        third = start(other)
+        second = start(one, max(wait, QUEUE_SECONDS))
+        queued = _log(log, one, next(second.events()))
+        third = start(other, wait)
         held_third = _log(log, other, third.until("held"))
         first.release()
         left_first = _log(log, one, first.until("released"))
-        held_second = _log(log, one, second.until("held"))
+        # Where the lock excludes nobody, the second holds already.
+        held_second = queued if queued["event"] == "held" else _log(log, one, second.until("held"))
         third.release()
         left_third = _log(log, other, third.until("released"))
         second.release()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -95,7 +97,8 @@ def selftest(slot_ids: tuple[str, ...], wait: float, folder: Path | None, lab_pa
     """Prove, with three processes, that one slot serialises and different slots overlap.
 
     The locks are those of the lab; nothing is sent to a board. Fails too where lab.yml has fewer
-    than two slots, is tracked by git, or where the lab's state cannot be written.
+    than two slots, is tracked by git, where the lab's state cannot be written, or where another
+    user or service could not meet us in the lock folder. A folder for one user alone is noted.
     """
     from hut_ci.cancellation import cancellation
     from hut_ci.claims.selftest import problems
@@ -106,7 +109,8 @@ def selftest(slot_ids: tuple[str, ...], wait: float, folder: Path | None, lab_pa
     lab = lab_at(lab_path)
     one, other = _two(lab, slot_ids)
     _check_host(lab)
-    lines: list[str] = []
+    notes = _check_folder(lab)
+    lines = [f"note: {note}" for note in notes]
     with cancellation():
         spans = run_selftest(lab, one, other, wait, lines.append)
     wrong = problems(spans)
@@ -114,7 +118,7 @@ def selftest(slot_ids: tuple[str, ...], wait: float, folder: Path | None, lab_pa
     path = _write(folder, "lock_selftest", lines)
     if as_json:
         facts = [{"slot": s.slot, "pid": s.pid, "held": s.held, "released": s.released} for s in spans]
-        document = {"result": "failed" if wrong else "ok", "problems": wrong, "spans": facts}
+        document = {"result": "failed" if wrong else "ok", "problems": wrong, "notes": notes, "spans": facts}
         give({**document, "evidence": path and str(path)})
     else:
         click.echo("\n".join([*lines, *([f"evidence: {path}"] if path else [])]))
@@ -181,20 +185,48 @@ def _check_host(lab: Lab) -> None:
         )
 
 
+def _check_folder(lab: Lab) -> list[str]:
+    """What is worth knowing of the lock folder. Raises ConfigError where its locks do not exclude, or not everybody."""
+    from hut_ci.claims.safe_files import lock_folder
+    from hut_ci.doctor.finding import Sign
+    from hut_ci.doctor.locks import locks
+    from hut_ci.errors import ConfigError
+
+    with lock_folder(lab.lock_dir, create=True):
+        findings = locks(lab.lock_dir)
+    for finding in findings:
+        if finding.sign is Sign.MISSING:
+            raise ConfigError(finding.what, todo=finding.remedy)
+    return [finding.what for finding in findings if finding.sign is Sign.WARN]
+
+
 def _write(folder: Path | None, kind: str, lines: Sequence[str]) -> Path | None:
-    """An evidence file such as `runner_hil_topo_inventory_20260213_215705_utc.log`; None without a folder."""
+    """An evidence file such as `runner_hil_topo_inventory_20260213_215705_utc.log`; None without a folder.
+
+    Evidence is never overwritten: a second file of the same second has a number in its name.
+    """
     from hut_ci.errors import UsageError
 
     if folder is None:
         return None
     now = datetime.now(UTC)
-    path = folder / f"runner_hil_topo_{kind}_{now:%Y%m%d_%H%M%S}_utc.log"
+    stem = f"runner_hil_topo_{kind}_{now:%Y%m%d_%H%M%S}_utc"
     head = [f"host={platform.node()} utc={now.isoformat(timespec='milliseconds')}"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([*head, *lines, ""]), "utf-8")
+        file = new_file(folder, stem)
+        with file:
+            file.write("\n".join([*head, *lines, ""]))
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", todo="give `--evidence` another folder"
+            f"{folder / stem}.log cannot be written: {error.strerror}", todo="give `--evidence` another folder"
         ) from error
-    return path
+    return Path(file.name)
+
+
+def new_file(folder: Path, stem: str) -> TextIO:
+    """`STEM.log`, or `STEM.2.log` and so on where that exists. Raises OSError."""
+    for number in itertools.count(1):
+        with suppress(FileExistsError):
+            return (folder / (f"{stem}.log" if number == 1 else f"{stem}.{number}.log")).open("x", encoding="utf-8")
+    raise AssertionError

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from conftest import LabOf
 from console_script import HutCi
 from live_run import check_free_at_once, claimed
 
-from hut_ci.claims.selftest import Span, problems
+from hut_ci.claims.selftest import HOLD_SECONDS, Span, problems, selftest
+from hut_ci.cli.slot_evidence import new_file
+from hut_ci.model import Lab, Slot
 
 
 def test_one_slot_serialises_and_two_overlap_with_evidence(lab_of: LabOf, hut_ci: HutCi) -> None:
@@ -47,6 +50,46 @@ def test_the_answer_for_programs(lab_of: LabOf, hut_ci: HutCi) -> None:
     assert done.code == 0, done
     document = json.loads(done.stdout)
     assert (document["result"], [span["slot"] for span in document["spans"]]) == ("ok", ["hut-03", "hut-03", "hut-01"])
+    assert any("serves one user alone" in note for note in document["notes"])
+
+
+def test_it_needs_no_wait_of_its_own(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """`--wait 0` is for slots that somebody else has; its second process always has to queue."""
+    lab = lab_of(2)
+    assert hut_ci("slots", "selftest", "--wait", "0", "--lab", lab.lab_yml).code == 0
+
+
+def test_locks_that_exclude_nobody_fail_it_at_once(tmp_path: Path) -> None:
+    """Here because somebody removes the lock file of a holder: the second process holds beside the first."""
+    slots = [Slot(name, name, ()) for name in ("hut-01", "hut-02")]
+    lab = Lab("", tmp_path, tmp_path, tuple(slots), tmp_path / "lab.yml")
+
+    def remove(line: str) -> None:
+        if "hut-01 held" in line:
+            (tmp_path / "hut-01.lock").unlink(missing_ok=True)
+
+    began = time.monotonic()
+    spans = selftest(lab, *slots, 0.0, remove)
+    assert time.monotonic() - began < HOLD_SECONDS / 2
+    assert [problem for problem in problems(spans) if "at the same time" in problem]
+
+
+def test_a_folder_that_not_all_users_can_use_fails_it(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of(2)
+    folder = lab.folder / "locks"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o2700)
+    refused = hut_ci("slots", "selftest", "--lab", lab.lab_yml)
+    assert (refused.code, "may not write to" in refused.stderr) == (2, True)
+
+
+def test_evidence_of_the_same_second_is_kept(tmp_path: Path) -> None:
+    stem = "runner_hil_topo_inventory_20260213_215705_utc"
+    names = []
+    for _ in range(3):
+        with new_file(tmp_path, stem) as file:
+            names.append(Path(file.name).name)
+    assert names == [f"{stem}.log", f"{stem}.2.log", f"{stem}.3.log"]
 
 
 def test_a_slot_in_use_blocks_it(lab_of: LabOf, hut_ci: HutCi) -> None:
