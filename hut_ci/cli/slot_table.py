@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hut_ci.claims import flock
+from hut_ci.claims import Waiter, flock
 from hut_ci.claims.notes import who
-from hut_ci.model import Lab, PowerSettings, Slot
+from hut_ci.cli.json_answers import error_document
+from hut_ci.errors import ConfigError
+from hut_ci.model import Holder, Lab, PowerSettings, Slot
 from hut_ci.units import format_revision, format_size
 
 Row = Mapping[str, Any]
@@ -39,11 +41,13 @@ def facts_of(slot: Slot) -> Row:
 
 
 def status_of(lab: Lab, slot: Slot) -> Row:
-    """`state` is free, held or quarantined; `holder` and `port_holder` name who is there."""
-    holder = flock.holder(lab, slot)
-    queue = flock.queue(lab, slot)
+    """`state` is free, held, quarantined or refused; `holder` and `port_holder` name who is there.
+
+    Refused are lock and ticket files that cannot be trusted; `trouble` says why, as an error does.
+    """
+    holder, queue, trouble = _claims_on(lab, slot)
     ports = [found for name in slot.serial if (found := flock.who_holds(name))]
-    state = "held" if holder else "quarantined" if slot.quarantined else "free"
+    state = "refused" if trouble else "held" if holder else "quarantined" if slot.quarantined else "free"
     return {
         "id": slot.id,
         "label": slot.label,
@@ -57,9 +61,17 @@ def status_of(lab: Lab, slot: Slot) -> Row:
         "waiting": len(queue),
         "next": who(queue[0].note) if queue else None,
         "queue": [{"place": waiter.place, **asdict(waiter.note)} for waiter in queue],
+        "trouble": trouble and error_document(trouble),
         "port_holder": asdict(ports[0]) if ports else None,
         "port_user": f"{ports[0].program} (pid {ports[0].pid}, {ports[0].user})" if ports else None,
     }
+
+
+def _claims_on(lab: Lab, slot: Slot) -> tuple[Holder | None, tuple[Waiter, ...], ConfigError | None]:
+    try:
+        return flock.holder(lab, slot), flock.queue(lab, slot), None
+    except ConfigError as error:
+        return None, (), error
 
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -83,7 +95,7 @@ def _present(slot: Slot) -> bool | None:
 
 
 def _relay(power: PowerSettings) -> str | None:
-    relay = power.entity or (" ".join(power.command["off"]) if power.command else None)
+    relay = power.entity or ("command" if power.command else None)  # its words may hold a password
     return f"{relay} (group {power.group})" if relay and power.group else relay
 
 

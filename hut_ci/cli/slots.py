@@ -11,9 +11,9 @@ import click
 
 from hut_ci.cli.slot_evidence import inventory, selftest
 from hut_ci.cli.slot_hold import hold, release, steal
-from hut_ci.cli.slot_options import json_option, lab_option, named
+from hut_ci.cli.slot_options import json_option, lab_option, named, tell
 from hut_ci.cli.slot_run import run
-from hut_ci.errors import UsageError
+from hut_ci.errors import ConfigError, UsageError
 
 PLUG_SECONDS = 120.0
 
@@ -125,10 +125,11 @@ def list_(lab_path: Path | None, as_json: bool, public: bool) -> None:
 @click.argument("slot_id", required=False, metavar="[SLOT]")
 @lab_option
 @json_option
-def status(slot_id: str | None, lab_path: Path | None, as_json: bool) -> None:
+def status(slot_id: str | None, lab_path: Path | None, as_json: bool) -> int:
     """Say of each slot whether it is free, or who holds it since when, and who has its port open.
 
-    Asking takes nothing: no claim, no place in a queue, no byte to a board.
+    Asking takes nothing: no claim, no place in a queue, no byte to a board. A slot whose lock
+    cannot be trusted is `refused` (exit code 2); the others are shown all the same.
     """
     from hut_ci.cli import slot_table
     from hut_ci.cli.composition import lab_at
@@ -140,6 +141,10 @@ def status(slot_id: str | None, lab_path: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"lab": lab.name, "slots": rows}, indent=2))
     else:
         click.echo(slot_table.table(rows, slot_table.STATUS_COLUMNS))
+    troubles = [row["trouble"] for row in rows if row["trouble"]]
+    for trouble in troubles:
+        tell(f"hut-ci: {trouble['error']}\n  do:   {trouble['advice']}")
+    return ConfigError.exit_code if troubles else 0
 
 
 def _agreed(question: str) -> bool:

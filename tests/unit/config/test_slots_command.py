@@ -139,3 +139,13 @@ def test_help_shows_an_example(words: tuple[str, ...], tmp_path: Path) -> None:
     shown = slots(*words, "--help", home=tmp_path)
     assert shown.returncode == 0
     assert "hut-ci slots" in shown.stdout.partition("Examples:")[2]
+
+
+def test_a_relays_command_is_not_shown(tmp_path: Path) -> None:
+    """Its words may hold a password, and lists end in logs."""
+    power = "{command: {on: [/bin/true, hunter2], off: [/bin/true, hunter2], state: [/bin/true, hunter2]}}"
+    (tmp_path / "lab.yml").write_text(f"slots: {{hut-01: {{serial: /dev/serial/by-id/x, power: {power}}}}}\n")
+    for words in (("list",), ("list", "--json")):
+        shown = slots(*words, "--lab", "lab.yml", home=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        assert ("hunter2" in shown.stdout, "command" in shown.stdout) == (False, True)
