@@ -92,7 +92,12 @@ def user_name(uid: int) -> str:
 
 
 def flock_owner(fd: int) -> int | None:
-    """The pid that took the exclusive flock on the file open as `fd`; None where /proc/locks does not show it.
+    """The pid that took the exclusive flock on the file open as `fd`; None where /proc/locks does not show it."""
+    return min(flock_owners(fd, "WRITE"), default=None)
+
+
+def flock_owners(fd: int, kind: str) -> set[int]:
+    """The pids that took a flock on the file open as `fd`: `WRITE` is the exclusive one, `READ` are shared ones.
 
     The kernel hides locks taken in other pid namespaces, and names the taker even when it has died and a child
     keeps the lock: by then the number may be anybody's. Format: `1: FLOCK  ADVISORY  WRITE 123 00:1a:456 0 EOF`,
@@ -101,12 +106,13 @@ def flock_owner(fd: int) -> int | None:
     try:
         lines = (PROC / "locks").read_text("utf-8").splitlines()
     except OSError:
-        return None
-    return next((int(words[4]) for line in lines if _is_lock_on(words := line.split(), os.fstat(fd))), None)
+        return set()
+    file = os.fstat(fd)
+    return {int(words[4]) for line in lines if _is_lock_on(words := line.split(), file, kind)}
 
 
-def holds_flock(pid: int, fd: int) -> bool:
-    """Whether the process has the very open file by which the exclusive flock on `fd`'s file is held.
+def holds_flock(pid: int, fd: int, kind: str = "WRITE") -> bool:
+    """Whether the process has the very open file by which a flock on `fd`'s file is held.
 
     False for a process that is gone. Raises PermissionError where we may not look into it. /proc/PID/fdinfo names
     the locks of each open file in lines `lock: 1: FLOCK  ADVISORY  WRITE …`.
@@ -120,24 +126,24 @@ def holds_flock(pid: int, fd: int) -> bool:
     for name in names:
         with suppress(FileNotFoundError, ProcessLookupError):
             lines = (folder / name).read_text("utf-8").splitlines()
-            if any(line.startswith("lock:") and _is_lock_on(line.split()[1:], wanted) for line in lines):
+            if any(line.startswith("lock:") and _is_lock_on(line.split()[1:], wanted, kind) for line in lines):
                 return True
     return False
 
 
-def flock_holders(fd: int) -> tuple[int, ...]:
-    """Every process that keeps the exclusive flock on `fd`'s file, as far as we may look."""
+def flock_holders(fd: int, kind: str = "WRITE") -> tuple[int, ...]:
+    """Every process that keeps a flock on `fd`'s file, as far as we may look."""
     found = []
     for pid in sorted(int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()):
         with suppress(PermissionError):
-            if holds_flock(pid, fd):
+            if holds_flock(pid, fd, kind):
                 found.append(pid)
     return tuple(found)
 
 
-def _is_lock_on(words: list[str], file: os.stat_result) -> bool:
+def _is_lock_on(words: list[str], file: os.stat_result, kind: str) -> bool:
     key = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
-    return words[1:4:2] == ["FLOCK", "WRITE"] and words[5] == key
+    return words[1:4:2] == ["FLOCK", kind] and words[5] == key
 
 
 def _script(argv: list[str]) -> str:

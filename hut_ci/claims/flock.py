@@ -97,9 +97,12 @@ def kernel_owner(lab: Lab, slot: Slot) -> int | None:
 
 
 def keepers(lab: Lab, slot: Slot) -> tuple[int, ...]:
-    """The pids of the processes that keep the slot locked, those that inherited the lock included, if we may look."""
+    """The pids of the processes that keep the slot locked, those that inherited the lock included, if we may look.
+
+    Where nobody has it exclusively, those with a shared lock: look twice, since a probe has one, too, for microseconds.
+    """
     with _lock_file(lab, slot) as fd:
-        return () if fd is None else proc.flock_holders(fd)
+        return () if fd is None else proc.flock_holders(fd) or proc.flock_holders(fd, "READ")
 
 
 def holder(lab: Lab, slot: Slot) -> Holder | None:

@@ -1,35 +1,31 @@
-"""Starting a keeper, and ending the process that holds a slot: the command line's side of holds."""
+"""Starting a keeper: the command line's side of a hold that stays, and of the self-test's claimants."""
 
 from __future__ import annotations
 
 import json
-import os
-import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hut_ci import proc, process
-from hut_ci.claims import flock, notes
-from hut_ci.claims.keeper import NAME
-from hut_ci.deadline import Deadline
+from hut_ci import process
+from hut_ci.claims.keeper import STAY
 from hut_ci.errors import ConfigError, HutCiError, SlotError
-from hut_ci.model import Holder, Lab, Slot
+from hut_ci.model import Lab, Slot
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hut_ci.claims.keeper import main; main()"
 _ERRORS: dict[str, type[HutCiError]] = {"ConfigError": ConfigError}
 END_SECONDS = 5.0
-"""For a keeper to end, or for the kernel to show that a killed process is gone."""
+"""For a killed keeper to be gone."""
 
 
 @dataclass(slots=True)
 class Keeper:
-    """A running keeper process. `until` waits for what it says, `release` makes it let go, `detach` leaves it alone."""
+    """A running keeper process. `until` waits for what it says, `release` makes it let go, `detach` lets it stay."""
 
     process: subprocess.Popen[bytes]
     detached: bool = False
@@ -61,26 +57,29 @@ class Keeper:
         )
 
     def release(self) -> None:
-        """Make a keeper that does not stay let go; it then says `released`."""
+        """Make it let go; it then says `released`."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def detach(self) -> None:
-        """Leave it alone: it stays when this process ends."""
+        """Let it stay when this process ends. Raises SlotError where it has ended before."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(STAY)
+            self.process.stdin.flush()
+        self.until("stays")
         self.detached = True
         self.process.returncode = 0  # it is not ours to wait for, and Popen would warn
 
 
 @contextmanager
-def keeper(
-    lab: Lab, slot: Slot, why: str, *, seconds: float | None, wait: float, stay: bool = False, front: bool = False
-) -> Iterator[Keeper]:
+def keeper(lab: Lab, slot: Slot, why: str, *, seconds: float, wait: float, front: bool = False) -> Iterator[Keeper]:
     """Start a keeper; it is ended with the block unless it was detached.
 
     `seconds` is how long it holds at most, `wait` how long it queues, `front` gives it a place before all others.
     """
     orders: dict[str, object] = {"lock_dir": str(lab.lock_dir), "slot": slot.id, "why": why}
-    orders |= {"seconds": seconds, "wait": wait, "stay": stay, "front": front}
+    orders |= {"seconds": seconds, "wait": wait, "front": front}
     with process.unwarned_fork():
         child = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, str(Path(__file__).resolve().parents[2])],
@@ -107,97 +106,3 @@ def keeper(
             child.kill()
             child.wait(END_SECONDS)
         child.stdout.close()
-
-
-def end_hold(lab: Lab, slot: Slot, holder: Holder) -> None:
-    """End a hold of `hut-ci slots hold`, and return when it has let go.
-
-    Raises SlotError where a run or another program has the slot, or a process that is not ours to end.
-    """
-    with _holding_processes(lab, slot, holder) as pidfds:
-        if proc.name(holder.pid) != NAME or holder.pid not in pidfds:
-            raise SlotError(
-                f"{slot.id} is held by {notes.who(holder)}, which is no hold",
-                why="only what `hut-ci slots hold` made is released like this; a run ends by itself",
-                todo=f"cancel that program (Ctrl-C, `kill {holder.pid}`), or as the operator: hut-ci slots steal",
-            )
-        _signal(pidfds.values(), signal.SIGTERM, slot, holder)
-        if not _gone(pidfds.values(), END_SECONDS):
-            raise SlotError(f"{slot.id}: the hold (pid {holder.pid}) does not end", todo=f"kill -KILL {holder.pid}")
-
-
-def end_holder(lab: Lab, slot: Slot, holder: Holder, grace: float, announce: Callable[[], None]) -> str:
-    """End whatever processes hold the slot: SIGTERM, `grace` seconds for an orderly end, then SIGKILL.
-
-    There are several where the lock was inherited: `flock FILE COMMAND` and its command. `announce` is called once
-    it is certain that we may. The answer is the name of the signal that did it. Raises SlotError where a process is
-    not ours to end, or not this host's.
-    """
-    with _holding_processes(lab, slot, holder) as found:
-        pidfds = found.values()
-        _signal(pidfds, 0, slot, holder)
-        announce()
-        _signal(pidfds, signal.SIGTERM, slot, holder)
-        _signal(pidfds, signal.SIGCONT, slot, holder)  # one that was stopped (Ctrl-Z) would never learn of it
-        if _gone(pidfds, grace):
-            return "SIGTERM"
-        _signal(pidfds, signal.SIGKILL, slot, holder)
-        if not _gone(pidfds, END_SECONDS):
-            raise SlotError(
-                f"{slot.id}: pid {holder.pid} does not end, not even by SIGKILL",
-                why="the kernel waits for its device; only unplugging it, or a reboot, helps",
-            )
-        return "SIGKILL"
-
-
-@contextmanager
-def _holding_processes(lab: Lab, slot: Slot, holder: Holder) -> Iterator[dict[int, int]]:
-    """The pidfds, by pid, of the processes that have the locked file open: a number alone may be anybody's by now.
-
-    A guardian is left alone: it lets go as soon as the relay is on again.
-    """
-    with ExitStack() as opened:
-        pidfds: dict[int, int] = {}
-        for pid in flock.keepers(lab, slot):
-            if pid == holder.pid or not proc.ignores(pid, signal.SIGTERM):
-                with suppress(OSError):
-                    pidfds[pid] = os.pidfd_open(pid)
-                    opened.callback(os.close, pidfds[pid])
-        still = flock.keepers(lab, slot)  # the descriptor pins the process only from when it was opened
-        pidfds = {pid: pidfd for pid, pidfd in pidfds.items() if pid in still}
-        if not pidfds:
-            raise _out_of_reach(lab, slot, holder)
-        yield pidfds
-
-
-def _out_of_reach(lab: Lab, slot: Slot, holder: Holder) -> SlotError:
-    if flock.kernel_owner(lab, slot) == holder.pid and proc.is_hidden(holder.pid):
-        return _not_ours(slot, holder)
-    return SlotError(
-        f"{slot.id}: the process that holds it cannot be ended from here: {notes.who(holder)}",
-        why="it is in another container, has just ended, or is a power guardian that switches on again first",
-        todo="look again with `hut-ci slots status`; end it where it runs",
-    )
-
-
-def _not_ours(slot: Slot, holder: Holder) -> SlotError:
-    return SlotError(
-        f"{slot.id} is held by {notes.who(holder)}, whose processes are not yours to end",
-        why="only that user and root may",
-        todo=f"ask {holder.user}, or call this command as root (sudo)",
-    )
-
-
-def _signal(pidfds: Iterable[int], number: int, slot: Slot, holder: Holder) -> None:
-    try:
-        for pidfd in pidfds:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
-    except PermissionError as error:
-        raise _not_ours(slot, holder) from error
-
-
-def _gone(pidfds: Iterable[int], seconds: float) -> bool:
-    """Whether all of them have ended within that time."""
-    deadline = Deadline(seconds)
-    return all(select.select([pidfd], [], [], deadline.remaining)[0] for pidfd in pidfds)

@@ -1,10 +1,9 @@
 """A small process that holds one slot: for a person at the bench, and as a claimant of the self-test.
 
 A claim ends with its process, so a slot that a person holds needs one that stays when the command line returns. It
-reads its orders from stdin (one JSON line), says what happens as JSON lines, and then
-- `stay`: lets go of both pipes and holds until its time is over or a signal comes (`hut-ci slots release`), or
-- otherwise holds until its stdin ends.
-Until it holds it dies with the process that started it.
+reads its orders from stdin (one JSON line), says what happens as JSON lines, and holds until its stdin ends. On STAY it
+lets go of both pipes and holds until a signal comes (`hut-ci slots release`). In either case its time is bounded, and
+until it stays it dies with the process that started it.
 """
 
 from __future__ import annotations
@@ -24,21 +23,22 @@ from typing import Any
 
 from hut_ci import prctl
 from hut_ci.claims import flock
-from hut_ci.claims.lock_note import write_note
+from hut_ci.claims.lock_note import HOLDS, write_note
 from hut_ci.deadline import Deadline
 from hut_ci.errors import HutCiError
 from hut_ci.model import Claim, Lab, Slot
 from hut_ci.stages.slot import Note, Waiting
 
-NAME = "hut-ci-hold"
-"""What /proc, `ps` and `top` call this process; at most 15 bytes (prctl(2), PR_SET_NAME)."""
+STAY = b"stay\n"
 ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LOOK_SECONDS = 5.0
+"""How long after a suspended host wakes up its holds end at the latest: no wait of the kernel counts that time."""
 
 
 def main() -> None:
     """Claim, hold, release; runs as its own process. The exit code is that of the error."""
     orders: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline())
-    Path("/proc/self/comm").write_text(NAME)
+    Path("/proc/self/comm").write_text(HOLDS)
     slot = Slot(orders["slot"], orders["slot"], ())
     lab = Lab("", Path(orders["lock_dir"]), Path(orders["lock_dir"]), (slot,), Path())
     try:
@@ -50,7 +50,7 @@ def main() -> None:
             on_wait=_say_waiting,
             front=orders["front"],
         ) as claim:
-            _hold(lab, slot, claim, orders["seconds"], stay=orders["stay"])
+            _hold(lab, slot, claim, orders["seconds"])
             leaving = time.monotonic()
         _say("released", t=leaving, utc=_utc())
     except HutCiError as error:
@@ -58,22 +58,26 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _hold(lab: Lab, slot: Slot, claim: Claim, seconds: float | None, *, stay: bool) -> None:
-    held = time.monotonic()
-    until = None if seconds is None else _utc(seconds)
+def _hold(lab: Lab, slot: Slot, claim: Claim, seconds: float) -> None:
+    held, over = time.monotonic(), Deadline(seconds, _clock)
+    until = _utc(seconds)
     write_note(claim.lock_fd, replace(claim.holder, deadline_utc=until))
-    if not stay:
-        _say("held", t=held, utc=_utc(), until=until)
-        select.select([sys.stdin], [], [], seconds)
+    _say("held", t=held, utc=_utc(), until=until)
+    if not select.select([0], [], [], over.remaining)[0] or os.read(0, len(STAY)) != STAY:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     prctl.signal_when_parent_ends(0)
-    _say("held", t=held, utc=_utc(), until=until)
+    _say("stays")
     _let_go_of_pipes()
-    while (left := held + (seconds or 0.0) - time.monotonic()) > 0:
-        if signal.sigtimedwait(ENDINGS, left) is not None:
+    while not over.expired:
+        if signal.sigtimedwait(ENDINGS, min(over.remaining, LOOK_SECONDS)) is not None:
             break
     flock.lost(lab, slot, claim)
+
+
+def _clock() -> float:
+    """Seconds, those that the host is suspended for included: a laptop's lid must not keep a board over a weekend."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _let_go_of_pipes() -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from hut_ci import proc
 from hut_ci.claims import notes
-from hut_ci.claims.locking import is_free
+from hut_ci.claims.locking import PROBE_SECONDS, is_free
 from hut_ci.model import Holder
 from hut_ci.stages.slot import Note
+
+HOLDS = "hut-ci-hold"
+"""What /proc, `ps` and `top` call the process of a hold; at most 15 bytes (prctl(2), PR_SET_NAME)."""
+SHARED_LOOKS = 4
 
 
 def holder_of(note: Note) -> Holder:
@@ -41,7 +46,7 @@ def read_holder(fd: int) -> Holder | None:
     (a container) are believed, because the pids in them are not ours to compare.
     """
     if is_free(fd):
-        return None
+        return _sharer(fd)
     note = notes.decode(os.pread(fd, notes.MAX_BYTES, 0))
     owner = proc.flock_owner(fd)
     if note and (owner in (None, note.pid) or note.host != socket.gethostname()):
@@ -51,3 +56,21 @@ def read_holder(fd: int) -> Holder | None:
     if owner is None:
         return notes.UNNAMED
     return Holder(owner, proc.user(owner), socket.gethostname(), "", proc.program(owner))
+
+
+def is_own_hold(holder: Holder) -> bool:
+    """Whether it is a hold of the user who asks, so that `hut-ci slots release` ends it."""
+    ours = (proc.user_name(os.geteuid()), socket.gethostname())
+    return (holder.user, holder.host) == ours and proc.name(holder.pid) == HOLDS
+
+
+def _sharer(fd: int) -> Holder | None:
+    """Another program's shared lock (`flock -s`), which no claim of ours goes beside; probes do not last as long."""
+    found = proc.flock_owners(fd, "READ")
+    for _ in range(SHARED_LOOKS):
+        if not found:
+            return None
+        time.sleep(PROBE_SECONDS)
+        found &= proc.flock_owners(fd, "READ")
+    pid = min(found, default=0)
+    return Holder(pid, proc.user(pid), socket.gethostname(), "", f"{proc.program(pid)}, a shared lock") if pid else None

@@ -56,28 +56,28 @@ def inner_folder(parent: Folder, name: str, *, create: bool) -> Iterator[Folder]
         yield folder
 
 
-def open_file(folder: Folder, name: str) -> int:
-    """A descriptor of the folder's file `name`, which exists afterwards. Raises ConfigError.
+def open_file(folder: Folder, name: str, flags: int = 0) -> int:
+    """A descriptor of the folder's file `name`, which exists afterwards; `flags` such as O_APPEND. Raises ConfigError.
 
     Open first, create second: with fs.protected_regular, O_CREAT on somebody else's file in a sticky folder
     fails even where plain opening is allowed. Creation happens behind the folder's door, because the mode is
     complete only after fchmod (the umask takes the group's bits away).
     """
     try:
-        return open_existing(folder, name)
+        return open_existing(folder, name, flags)
     except (FileNotFoundError, ConfigError):  # not there, or there and its maker not yet done
         with door(folder.fd, folder.path):
             try:
-                return open_existing(folder, name)
+                return open_existing(folder, name, flags)
             except FileNotFoundError:
-                return create_file(folder, name)
+                return create_file(folder, name, flags)
 
 
-def open_existing(folder: Folder, name: str) -> int:
+def open_existing(folder: Folder, name: str, flags: int = 0) -> int:
     """A checked descriptor of a file that exists. Raises FileNotFoundError or ConfigError."""
     path = folder.path / name
     try:
-        fd = os.open(name, OPEN, dir_fd=folder.fd)
+        fd = os.open(name, OPEN | flags, dir_fd=folder.fd)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -85,10 +85,10 @@ def open_existing(folder: Folder, name: str) -> int:
     return _checked(fd, path, folder.group)
 
 
-def create_file(folder: Folder, name: str) -> int:
+def create_file(folder: Folder, name: str, flags: int = 0) -> int:
     """A descriptor of a new file, mode 0660. Raises ConfigError where it cannot be made; call behind the door."""
     try:
-        fd = os.open(name, OPEN | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=folder.fd)
+        fd = os.open(name, OPEN | flags | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=folder.fd)
         os.fchmod(fd, FILE_MODE)
     except OSError as error:
         raise _cannot_open(folder.path / name, error) from error

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hut_ci.claims import notes, tickets
-from hut_ci.claims.lock_note import read_holder
+from hut_ci.claims.lock_note import is_own_hold, read_holder
 from hut_ci.claims.locking import POLL_SECONDS, is_free, try_exclusive
 from hut_ci.claims.names import lock_name, queue_name
 from hut_ci.claims.safe_files import Folder, inner_folder, open_file
@@ -77,7 +77,9 @@ class Place:
     def look(self) -> Waiting:
         found, place, in_front = read_holder(self.fd), self._ticket.place(), self._ticket.in_front()
         today = datetime.now(UTC).date().isoformat()
-        return Waiting(self.slot.id, found, place, notes.held_sentence(self.slot.id, found, place, in_front, today))
+        text = notes.held_sentence(self.slot.id, found, place, in_front, today)
+        own = found is not None and is_own_hold(found)
+        return Waiting(self.slot.id, found, place, f"{text}; {_release(self.slot.id)}" if own else text, own)
 
     def detach(self) -> int:
         """The locked descriptor, from now on the caller's to close."""
@@ -130,9 +132,14 @@ def _length(seconds: float) -> str:
 
 
 def _busy(seen: Sequence[Waiting], deadline: Deadline) -> SlotError:
+    own = (_release(waiting.slot_id) for waiting in seen if waiting.own)
     return SlotError(
         "; ".join(waiting.text for waiting in seen),
         why=f"it was not released within {_length(deadline.seconds)}" if deadline.seconds else "",
-        todo="allow a longer wait, or look at `hut-ci slots status`",
+        todo=next(own, "allow a longer wait, or look at `hut-ci slots status`"),
         evidence="slot_busy",
     )
+
+
+def _release(slot_id: str) -> str:
+    return f"that is your own hold, and `hut-ci slots release {slot_id}` ends it"

@@ -60,12 +60,14 @@ def command(
         click.echo(ci_log(redactor.text(text)), nl=False)
         sys.stdout.flush()
 
+    watching = False
     try:
         with cancellation(), held(lab, slot, why, wait):
+            watching = True
             tell(f"{slot.id} is yours; Ctrl-C releases it")
             _watch(slot, baud, reset, show, Deadline(math.inf if seconds is None else seconds))
     except Cancelled as error:
-        if error.signal_number != signal.SIGINT:
+        if error.signal_number != signal.SIGINT or not watching:
             tell(f"hut-ci: {error.fields['name']}")
             raise
 

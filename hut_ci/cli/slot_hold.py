@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,8 @@ def hold(slot_id: str, seconds: float, why: str, wait: float, lab_path: Path | N
     """Keep SLOT for yourself: runs and other people queue behind you, and are told who you are.
 
     A small process holds the slot; it ends by itself, at the latest after --for, or by
-    `hut-ci slots release`. While you hold it, use the board's port as you like.
+    `hut-ci slots release`. While you hold it, use the board's port as you like; `hut-ci run`,
+    `slots run`, `monitor` and `power` claim for themselves, so release it before.
     """
     from hut_ci.cancellation import cancellation
     from hut_ci.claims.holding import keeper
@@ -68,10 +70,11 @@ def hold(slot_id: str, seconds: float, why: str, wait: float, lab_path: Path | N
 
     lab = lab_at(lab_path)
     slot = named(lab, slot_id)
-    with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=wait, stay=True) as started:
+    with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=wait) as started:
         event = started.until("held", lambda waiting: tell(waiting["text"]))
+        _repair(lab, slot)
         started.detach()
-    _answer(lab, slot, event, seconds, as_json)
+    _answer(slot, event, seconds, as_json)
 
 
 @click.command("release", epilog=RELEASE_EXAMPLES, short_help="End a hold.")
@@ -85,7 +88,7 @@ def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
     """
     from hut_ci import proc
     from hut_ci.claims import flock, steals
-    from hut_ci.claims.holding import end_hold
+    from hut_ci.claims.ending import end_hold
     from hut_ci.cli.composition import lab_at
 
     lab = lab_at(lab_path)
@@ -98,8 +101,10 @@ def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
     elif holder is not None:
         click.echo(f"{slot.id} released")
     else:
-        steal = steals.last_from(lab, slot, proc.user_name(os.geteuid()))
+        steal = steals.untold(lab, slot, proc.user_name(os.geteuid()))
         click.echo(f"{slot.id} is free" + (f"; your last claim was {steal.text} ({steal.at_utc})" if steal else ""))
+        if steal:
+            steals.tell_once(lab, slot, steal)
 
 
 @click.command("steal", epilog=STEAL_EXAMPLES, short_help="Take a slot from its holder (operator only).")
@@ -119,58 +124,76 @@ def steal(
 
     The holder is told to end (SIGTERM), so that a run still resets its board and reports
     "cancelled"; what is left after --grace is killed. Both sides keep a record of it. Only the
-    operator may: root, or the owner of lab.yml.
+    operator may: root, or the owner of the lock folder; where no group shares that folder, the
+    owner of the lock.
     """
     from hut_ci.cancellation import cancellation
     from hut_ci.claims import flock, notes
-    from hut_ci.claims.holding import end_holder, keeper
+    from hut_ci.claims.ending import end_holder
+    from hut_ci.claims.holding import keeper
     from hut_ci.cli.composition import lab_at
     from hut_ci.errors import SlotError
 
     lab = lab_at(lab_path)
     slot = named(lab, slot_id)
-    refuse_others(lab)
+    refuse_others(lab, slot)
     holder = flock.holder(lab, slot)
     if holder is None:
         raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id}")
     if not yes:
-        click.confirm(f"End {notes.who(holder)} on {slot.id}?", abort=True, err=True)
+        _confirm(f"End {notes.who(holder)} on {slot.id}?")
     ended: list[str] = []
 
     def end(_waiting: dict[str, Any]) -> None:
         if not ended:  # called first when our place is before all others
             ended.append(end_holder(lab, slot, holder, grace, lambda: _record(lab, slot, holder, why)))
 
-    with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=grace + 120.0, stay=True, front=True) as started:
+    with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=grace + 120.0, front=True) as started:
         event = started.until("held", end)
+        _repair(lab, slot)
         started.detach()
     tell(f"{slot.id} was taken from {notes.who(holder)}, which ended by {ended[0] if ended else 'itself'}")
-    _answer(lab, slot, event, seconds, as_json)
+    _answer(slot, event, seconds, as_json)
+
+
+def _confirm(question: str) -> None:
+    """Raises UsageError where nobody is there to answer, Abort for a no."""
+    from hut_ci.errors import UsageError
+
+    if not sys.stdin or not sys.stdin.isatty():
+        raise UsageError(
+            "nobody is there to confirm the steal", why="standard input is no terminal", todo="add --yes to mean it"
+        )
+    click.confirm(question, abort=True, err=True)
 
 
 def _record(lab: Lab, slot: Slot, holder: Holder, why: str) -> None:
-    """Our side of it; the holder finds it when it ends, and adds its own."""
+    """Our side of it; the holder finds it when it ends, and adds its own. A full disk does not keep a slot from us."""
     from hut_ci import proc
     from hut_ci.claims import steals
+    from hut_ci.errors import ConfigError
 
-    steals.record(lab, slot, "taken", holder, proc.user_name(os.geteuid()), why)
+    try:
+        steals.record(lab, slot, "taken", holder, proc.user_name(os.geteuid()), why)
+    except ConfigError as error:
+        tell(f"note: the steal could not be recorded, and its holder will not learn of it: {error}")
 
 
-def refuse_others(lab: Lab) -> None:
+def refuse_others(lab: Lab, slot: Slot) -> None:
     """Raises Refused for everybody but the operator."""
+    from hut_ci.claims.steals import operators
     from hut_ci.errors import Refused
 
-    if os.geteuid() not in (0, lab.path.stat().st_uid):
+    if os.geteuid() not in operators(lab, slot):
         raise Refused(
             "only the operator takes a slot from somebody",
-            why=f"that is root, or the owner of {lab.path}",
+            why=f"that is root, or the owner of the lock folder {lab.lock_dir}",
             todo="ask the holder, queue with `hut-ci slots hold --wait 30m`, or ask the operator",
         )
 
 
-def _answer(lab: Lab, slot: Slot, event: dict[str, Any], seconds: float, as_json: bool) -> None:
-    """What is held, until when; a relay that an earlier process left off is switched on, a foreign user is named."""
-    _repair(lab, slot)
+def _answer(slot: Slot, event: dict[str, Any], seconds: float, as_json: bool) -> None:
+    """What is held, until when; a program that has the port open is named."""
     from hut_ci.claims import flock
 
     for name in slot.serial:
@@ -184,7 +207,10 @@ def _answer(lab: Lab, slot: Slot, event: dict[str, Any], seconds: float, as_json
 
 
 def _repair(lab: Lab, slot: Slot) -> None:
-    """Our own keeper has the slot, which is the permission to switch its power."""
+    """Switch on what an earlier process left off: our own keeper has the slot, which is the permission.
+
+    Before the hold stays: whoever cancels this has no hold.
+    """
     from hut_ci.cli.slot_claim import switch_on_again
     from hut_ci.errors import PowerError
 

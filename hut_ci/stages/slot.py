@@ -37,12 +37,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why there is no claim yet; `place` 1 is served next, `text` says it all in one sentence."""
+    """Why there is no claim yet; `place` 1 is served next, `text` says it all in one sentence.
+
+    `own`: what is in the way is a hold of the very user who waits.
+    """
 
     slot_id: str
     holder: Holder | None
     place: int
     text: str
+    own: bool = False
 
 
 class Claims(Protocol):

@@ -14,13 +14,15 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import Firmware, LabOf
-from console_script import HutCi
-from live_run import check_free_at_once, check_report, claimed, live, project, start
+from console_script import SCRIPT, HutCi
+from live_run import check_free_at_once, check_report, claimed, live, programs_with, project, start
 from terminal import at_a_terminal, press, read_until
 
 from hut_ci.claims import flock
 from hut_ci.config import load_lab
+from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
 from hut_ci.power.choose import choose
 from hut_ci.power.intent import intent_path, write_intent
@@ -99,6 +101,45 @@ def test_a_hold_whose_process_is_killed_while_it_queues_is_told(lab_of: LabOf, h
         end(waiter.note.pid)
         assert waiting.end() == 4
         waiting.wait_for("the process that was to hold the slot ended")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("slots", "run", "--wait", "0", "hut-01", "--", "true"), ("power", "on", "hut-01"), ("monitor", "hut-01")],
+    ids=lambda words: words[0],
+)
+def test_whoever_is_in_their_own_way_is_told(lab_of: LabOf, hut_ci: HutCi, command: tuple[str, ...]) -> None:
+    lab = lab_of()
+    hut_ci.environ["HUT_CI_LAB"] = str(lab.lab_yml)
+    assert hut_ci("slots", "hold", "hut-01", "--for", "20s", "--why", "mine").code == 0
+    refused = hut_ci(*command)
+    assert refused.code == 4
+    assert "that is your own hold, and `hut-ci slots release hut-01` ends it" in refused.stderr
+    assert hut_ci("slots", "release", "hut-01").code == 0
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_hold_that_is_cancelled_while_it_repairs_leaves_nothing_held(
+    lab_of: LabOf, hut_ci: HutCi, ending: signal.Signals
+) -> None:
+    """It had said to nobody that the slot is theirs."""
+    lab = lab_of()
+    slow = {"on": ["/bin/sleep", "61.25"], "off": ["/bin/true"], "state": ["/bin/echo", "off"]}
+    text = yaml.safe_load(lab.lab_yml.read_text())
+    text["slots"]["hut-01"]["power"] = {"command": slow, "timeout": 30}
+    lab.lab_yml.write_text(yaml.safe_dump(text))
+    known = load_lab(lab.lab_yml)
+    write_intent(known.state_dir, "hut-01", choose(known, known.slots[0], {}))
+    with start(hut_ci, "slots", "hold", "hut-01", "--why", "x", "--lab", lab.lab_yml) as holding:
+        deadline = Deadline(PATIENCE)
+        while not programs_with("61.25"):
+            assert not deadline.expired
+            time.sleep(0.02)
+        assert flock.holder(known, known.slots[0]) is not None
+        holding.send(ending)
+        assert holding.end() == (130 if ending == signal.SIGINT else -ending)
+    with claimed(lab, within=PATIENCE):
+        pass
 
 
 def test_release_ends_holds_and_nothing_else(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
@@ -267,21 +308,35 @@ def test_whoever_lost_a_hold_learns_it_from_release(lab_of: LabOf, hut_ci: HutCi
     told = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
     assert "your last claim was taken by" in told.stdout
     assert "urgent" in told.stdout
+    assert hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml).stdout == "hut-01 is free\n"
+
+
+def test_a_full_disk_does_not_forbid_a_steal(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """No file may grow, for this one command: the record is lost, and that is said."""
+    lab = lab_of()
+    assert hut_ci("slots", "hold", "hut-01", "--why", "mine", "--lab", lab.lab_yml).code == 0
+    command = f"ulimit -f 0; exec {SCRIPT} slots steal hut-01 --why urgent --for 1s --yes --lab {lab.lab_yml}"
+    argv = ["/bin/sh", "-c", command]
+    done = subprocess.run(argv, env=hut_ci.environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done
+    assert "note: the steal could not be recorded" in done.stderr
+    assert "hut-01 is yours" in done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_only_the_operator_steals() -> None:
-    """Root and the owner of lab.yml; everybody else is told whom to ask (exit 9)."""
+    """A lab.yml of one's own that names the lab's locks makes nobody their operator (exit 9)."""
     code = """
 import os, sys
 from pathlib import Path
 from hut_ci import errors
 from hut_ci.cli.slot_hold import refuse_others
 from hut_ci.config import load_lab
+import hut_ci.claims.steals  # nobody else may read this installation
 lab = load_lab(Path(sys.argv[1]))
 os.seteuid(int(sys.argv[2]))
 try:
-    refuse_others(lab)
+    refuse_others(lab, lab.slots[0])
 except errors.Refused as refused:
     print(refused.exit_code, refused.why)
 """
@@ -292,11 +347,15 @@ except errors.Refused as refused:
 
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o711)
+        locks = Path(name) / "locks"
+        locks.mkdir()
+        locks.chmod(0o2775)
         lab_yml = Path(name) / "lab.yml"
-        lab_yml.write_text("slots: {hut-01: {serial: /dev/serial/by-id/x}}\n")
-        assert ask(lab_yml, 0) == ""
-        assert ask(lab_yml, 65534).startswith("9 that is root, or the owner of")
+        lab_yml.write_text(f"slots: {{hut-01: {{serial: /dev/serial/by-id/x}}}}\nlock_dir: {locks}\n")
         os.chown(lab_yml, 65534, -1)
+        assert ask(lab_yml, 0) == ""
+        assert ask(lab_yml, 65534) == f"9 that is root, or the owner of the lock folder {locks}\n"
+        os.chown(locks, 65534, -1)
         assert ask(lab_yml, 65534) == ""
 
 
@@ -311,7 +370,7 @@ def test_a_steal_is_confirmed(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
     with claimed(lab):
         refused = hut_ci("slots", "steal", "hut-01", "--why", "x", "--lab", lab.lab_yml)
-        assert refused.code == 130
+        assert (refused.code, "add --yes" in refused.stderr) == (2, True)
         assert flock.holder(load_lab(lab.lab_yml), load_lab(lab.lab_yml).slots[0]) is not None
     with pytest.raises(SlotError), claimed(lab), claimed(lab):
         pass
@@ -350,3 +409,25 @@ def test_monitor_ends_by_itself_without_a_terminal(talking: VirtualLab, hut_ci: 
     assert answer.code == 0, answer
     assert "ready" in answer.stdout
     assert "[redacted]" in answer.stdout
+
+
+def test_monitor_that_is_cancelled_in_the_queue_says_so(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    with claimed(lab), start(hut_ci, "monitor", "hut-01", "--wait", "30s", "--lab", lab.lab_yml) as waiting:
+        waiting.wait_for("place 1 in the queue")
+        waiting.send(signal.SIGINT)
+        assert waiting.end() == 130
+
+
+# --- status -------------------------------------------------------------------------------------------------
+
+
+def test_one_bad_lock_hides_no_other_slot(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of(2)
+    locks = lab.folder / "locks"
+    (locks / "hut-01.lock").symlink_to("/etc/passwd")
+    shown = hut_ci("slots", "status", "--lab", lab.lab_yml)
+    assert (shown.code, "hut-01.lock cannot be opened" in shown.stderr) == (2, True)
+    assert [line.split()[3] for line in shown.stdout.splitlines()[1:]] == ["refused", "free"]
+    rows = json.loads(hut_ci("slots", "status", "--json", "--lab", lab.lab_yml).stdout)["slots"]
+    assert [(row["state"], bool(row["trouble"])) for row in rows] == [("refused", True), ("free", False)]

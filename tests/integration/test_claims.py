@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from hut_ci.claims import flock
-from hut_ci.claims.holding import end_holder
+from hut_ci.claims.ending import end_holder
 from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
 from hut_ci.model import Lab, Slot
@@ -305,19 +305,25 @@ def process_numbered(pid: int) -> Iterator[subprocess.Popen[bytes]]:
     pytest.fail(f"no process with the number {pid} in a hundred tries")
 
 
-def test_a_steal_ends_all_that_have_the_lock(tmp_path: Path) -> None:
-    """flock(1) hands its lock to its command: ending the one that took it frees nothing."""
+@pytest.mark.parametrize("kind", ["--exclusive", "--shared"])
+def test_a_steal_ends_all_that_have_the_lock(tmp_path: Path, kind: str) -> None:
+    """flock(1) hands its lock to its command: ending the one that took it frees nothing.
+
+    A shared lock keeps every claim out, too, so it is named and can be ended like the other one.
+    """
     lock = tmp_path / "hut-01.lock"
     lock.touch(0o660)
     lab = lab_of(tmp_path, "hut-01")
-    argv = ["flock", str(lock), "sh", "-c", "echo held; sleep 300; :"]
+    argv = ["flock", kind, str(lock), "sh", "-c", "echo held; sleep 300; :"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as taker:
         assert taker.stdout
         try:
             assert taker.stdout.readline() == b"held\n"
             victim = flock.holder(lab, lab.slots[0])
             assert victim is not None
-            assert victim.pid == taker.pid
+            assert (victim.pid, victim.why.endswith("a shared lock")) == (taker.pid, kind == "--shared")
+            with pytest.raises(SlotError, match=f"held by .*pid {taker.pid}"):
+                claimable_now(tmp_path)
             assert len(flock.keepers(lab, lab.slots[0])) >= 2
             assert end_holder(lab, lab.slots[0], victim, PATIENCE, lambda: None) == "SIGTERM"
             claimable_now(tmp_path)
