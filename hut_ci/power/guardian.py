@@ -83,7 +83,7 @@ class Guardian:
         self._tell("cut")
 
     def done(self) -> None:
-        """The relay reads `on` again: there is nothing left to guard."""
+        """The relay reads `on` again, or was never asked: there is nothing left to guard."""
         self._done = True
         with contextlib.suppress(OSError):
             self._tell("done")

@@ -22,6 +22,8 @@ from hut_ci.power.home_assistant_api import ask
 ENTITY = re.compile(r"[a-z][a-z0-9_]{0,63}\.[a-z0-9_]{1,190}")
 POLL_SECONDS = (0.02, 0.5)
 """First and longest pause between two reads of a state: a local switch takes 10 ms, a cloud one seconds."""
+REFUSALS = frozenset({"unauthorized", "banned", "bad_request"})
+"""Answers to a service call after which Home Assistant has not touched the relay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class HomeAssistantSwitch:
         return {"on": True, "off": False}.get(str(name))
 
     def off(self, deadline: Deadline) -> None:
-        """Switch off and wait until the state reads `off`."""
+        """Switch off and wait until the state reads `off`; an error's field `untouched` says that nothing was done."""
         self._switch("turn_off", False, deadline)
 
     def on(self, deadline: Deadline) -> None:
@@ -70,8 +72,7 @@ class HomeAssistantSwitch:
         self._switch("turn_on", True, deadline)
 
     def _switch(self, service: str, wanted: bool, deadline: Deadline) -> None:
-        domain = self.entity.partition(".")[0]
-        changed = self._ask("POST", f"/api/services/{domain}/{service}", deadline, {"entity_id": self.entity})
+        changed = self._call(service, deadline)
         window = deadline.within(self.timeout)
         pause, longest = POLL_SECONDS
         while (seen := self.is_on(deadline)) is not wanted:
@@ -79,6 +80,15 @@ class HomeAssistantSwitch:
                 raise self._wrong_state(service, wanted, seen, changed)
             self.sleep(min(pause, window.remaining))
             pause = min(2 * pause, longest)
+
+    def _call(self, service: str, deadline: Deadline) -> Any:
+        domain = self.entity.partition(".")[0]
+        try:
+            return self._ask("POST", f"/api/services/{domain}/{service}", deadline, {"entity_id": self.entity})
+        except PowerError as error:
+            if error.fields["detail"] in REFUSALS:
+                error.fields["untouched"] = "yes"
+            raise
 
     def _wrong_state(self, service: str, wanted: bool, seen: bool | None, changed: Any) -> PowerError:
         if seen is None:

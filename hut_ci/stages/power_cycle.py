@@ -143,7 +143,7 @@ def _cycle_once(
     with witness, guard() as guarded:
         guarded.switching_off()
         cooldown.stamp()
-        switch.off(deadline)
+        _switch_off(switch, guarded, deadline)
         guarded.off_answered()
         if not witness.gone(deadline.within(windows.gone)):
             raise _unproven(f"{slot.id} was switched off, but its board kept its power")
@@ -159,6 +159,16 @@ def _cycle_once(
         if not witness.back(deadline.within(windows.back)):
             raise _unproven(f"{slot.id} was switched on, but its board did not show a power-on")
         sleep(max(0.0, min(slot.power.on_seconds - (deadline.clock() - switched), deadline.remaining)))
+
+
+def _switch_off(switch: Switch, guarded: Guarded, deadline: Deadline) -> None:
+    """A call that was refused as a whole leaves nothing to guard: asking for power would be refused just so."""
+    try:
+        switch.off(deadline)
+    except PowerError as error:
+        if error.fields.get("untouched"):
+            guarded.done()
+        raise
 
 
 def _stay_off(slot: Slot, witness: Witness, seconds: float, deadline: Deadline, sleep: Callable[[float], None]) -> None:

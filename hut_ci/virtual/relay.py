@@ -19,6 +19,8 @@ from hut_ci.virtual.relay_http import Listener, reserve_port
 
 FAULTS: dict[str, str] = {
     "unauthorized": "every request is answered 401, as with a wrong or expired token",
+    "read_only": "service calls are answered 401, as for a user who may only look",
+    "no_service": "service calls are answered 400, as for a domain that cannot be switched",
     "banned": "every request is answered 403, as after too many bad tokens from this address",
     "unknown": "the entity does not exist: 404 for its state, 200 [] for a service call",
     "starting": "as while it starts: 404 for the entity, 200 [] for a service call, its own state is STARTING",

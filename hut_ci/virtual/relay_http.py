@@ -70,12 +70,15 @@ def call(relay: Entities, path: str, body: bytes, pause: threading.Event) -> Ans
     parts = path.removeprefix("/api/services/").split("/")
     if not path.startswith("/api/services/") or len(parts) != 2:
         return NOT_FOUND
+    if relay.takes("read_only"):
+        return UNAUTHORIZED
     domain, service = parts
     try:
         data = json.loads(body or b"{}")
     except ValueError:
         return Answer(400, {"message": "Data should be valid JSON."})
-    if not isinstance(data, dict) or domain not in DOMAINS or service not in SERVICES or set(data) != {"entity_id"}:
+    known = domain in DOMAINS and service in SERVICES and not relay.takes("no_service")
+    if not isinstance(data, dict) or not known or set(data) != {"entity_id"}:
         return BAD_REQUEST
     entities = data["entity_id"] if isinstance(data["entity_id"], list) else [data["entity_id"]]
     if not all(isinstance(entity, str) for entity in entities):

@@ -2,6 +2,8 @@
 
 ANSWERS = {
     "unauthorized": ("ha_error", "unauthorized"),
+    "read_only": ("ha_error", "unauthorized"),
+    "no_service": ("ha_error", "bad_request"),
     "banned": ("ha_error", "banned"),
     "unknown": ("ha_error", "unknown_entity"),
     "starting": ("ha_error", "starting"),

@@ -145,7 +145,7 @@ class _Request(socketserver.StreamRequestHandler):
 
 
 class HomeAssistant:
-    """One instance in `folder`, as a context manager; `token` may do everything.
+    """One instance in `folder`, as a context manager; `token` may do everything, `looking` may only look.
 
     Its entities: `switch.slot_1` and `switch.slot_2` are honest and read back; what the others do stands in `SWITCHES`.
     """
@@ -172,7 +172,7 @@ class HomeAssistant:
         (stub / "__init__.py").write_text(_FRONTEND)
         document = configuration(str(plug), self.port, ban_after)
         (folder / "configuration.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-        self.token = _user(folder)
+        self.token, self.looking = _tokens(folder)
 
     def __enter__(self) -> Self:
         self.start()
@@ -248,6 +248,7 @@ SWITCHES = {
     "switch.stuck": "a template that switches something else",
     "switch.gone": "a template that is unavailable",
     "switch.broken": "a template whose service raises an error",
+    "sensor.fixed": "reads on, and is of a domain that has no switch",
 }
 
 
@@ -295,6 +296,7 @@ def configuration(plug: str, port: int, ban_after: int) -> dict[str, Any]:
             commands("failing", "nobody on", "nobody off"),
             commands("slow", "hut-01 slow-on", "hut-01 slow-off"),
         ],
+        "sensor": [{"platform": "template", "sensors": {"fixed": {"value_template": "on"}}}],
         "switch": [{"platform": "template", "switches": {
             "lying": {
                 "value_template": "{{ is_state('input_boolean.lie', 'on') }}",
@@ -316,28 +318,39 @@ def configuration(plug: str, port: int, ban_after: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _user(folder: Path) -> str:
-    """Write an owner with a long-lived token into the storage, as its onboarding would; returns the token."""
-    user, refresh, key = secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(64)
-    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    owner = {"id": user, "group_ids": ["system-admin"], "is_owner": True, "is_active": True, "name": "hut-ci",
-             "system_generated": False, "local_only": False}  # fmt: skip
-    token = {"id": refresh, "user_id": user, "client_id": None, "client_name": "hut-ci", "client_icon": None,
+def _tokens(folder: Path) -> tuple[str, str]:
+    """Write two users with long-lived tokens into the storage, as its onboarding would: an owner and an onlooker."""
+    users, tokens, signed = [], [], []
+    for name, group in (("hut-ci", "system-admin"), ("onlooker", "system-read-only")):
+        user, refresh, key = secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(64)
+        users.append(
+            {"id": user, "group_ids": [group], "is_owner": group == "system-admin", "is_active": True, "name": name,
+             "system_generated": False, "local_only": False}
+        )  # fmt: skip
+        now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        tokens.append(
+            {"id": refresh, "user_id": user, "client_id": None, "client_name": name, "client_icon": None,
              "token_type": "long_lived_access_token", "created_at": now, "access_token_expiration": 315360000.0,
              "token": secrets.token_hex(64), "jwt_key": key, "last_used_at": None, "last_used_ip": None,
-             "expire_at": None, "credential_id": None, "version": None}  # fmt: skip
+             "expire_at": None, "credential_id": None, "version": None}
+        )  # fmt: skip
+        signed.append(_signed(refresh, key))
     groups = [{"id": f"system-{name}", "name": title} for name, title in
               (("admin", "Administrators"), ("users", "Users"), ("read-only", "Read Only"))]  # fmt: skip
-    data = {"users": [owner], "groups": groups, "credentials": [], "refresh_tokens": [token]}
+    data = {"users": users, "groups": groups, "credentials": [], "refresh_tokens": tokens}
     storage = folder / ".storage"
     storage.mkdir()
     document = {"version": 1, "minor_version": 1, "key": "auth", "data": data}
     (storage / "auth").write_text(json.dumps(document))
+    return signed[0], signed[1]
+
+
+def _signed(refresh: str, key: str) -> str:
     issued = int(time.time())
     claims = {"iss": refresh, "iat": issued, "exp": issued + 315360000}
-    signed = f"{_base64({'alg': 'HS256', 'typ': 'JWT'})}.{_base64(claims)}"
-    mac = hmac.new(key.encode(), signed.encode(), hashlib.sha256).digest()
-    return f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    text = f"{_base64({'alg': 'HS256', 'typ': 'JWT'})}.{_base64(claims)}"
+    mac = hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()
+    return f"{text}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
 def _base64(document: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ class Bench:
         secret.write_text(token + "\n")
         secret.chmod(0o600)
         document = yaml.safe_load(self.virtual.lab_yml.read_text())
-        document["home_assistant"] = {"url": url, "token_file": str(secret)}
+        document["home_assistant"] = {"url": url, "token_file": str(secret), "domains": ["switch", "sensor"]}
         for number, slot in enumerate(document["slots"].values(), 1):
             slot["power"] |= {"entity": self.entity or f"switch.slot_{number}", **self.power}
         self.lab_yml.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -186,8 +186,9 @@ ENTITIES = {
     "slow": "switch.slow",
     "lying": "switch.lying",
     "server_error": "switch.broken",
+    "no_service": "sensor.fixed",
 }
-ELSEWHERE = {"unauthorized", "banned", "refused", "starting"}
+ELSEWHERE = {"unauthorized", "read_only", "banned", "refused", "starting"}
 
 
 def test_the_whole_table_is_played() -> None:
@@ -224,6 +225,17 @@ def test_a_wrong_token(bench_of: BenchOf, server: HomeAssistant) -> None:
     assert (document["result"], document["detail"]) == ANSWERS["unauthorized"]
     assert wrong not in done.stdout + done.stderr
     assert bench.plugs.switched("hut-01") == []
+
+
+def test_a_user_who_may_only_look(bench_of: BenchOf, server: HomeAssistant) -> None:
+    """WS9-7: it can read the state, and its call is answered 401; nothing was switched, and nothing is left behind."""
+    bench = bench_of(power={"retries": 2})
+    bench.write(server.url, server.looking)
+    result = bench.cycle()
+    assert (result.result, result.detail) == ANSWERS["read_only"]
+    assert "may still be off" not in result.text
+    assert bench.plugs.switched("hut-01") == []
+    assert not intent_path(bench.lab.state_dir, "hut-01").exists()
 
 
 def test_a_banned_host(stack: ExitStack, tmp_path: Path, plugs: Plugs) -> None:

@@ -95,12 +95,17 @@ def test_cycle_is_proven(stack: ExitStack, tmp_path: Path, wiring: str, transpor
     assert not intent_path(lab.state_dir, slot.id).exists()
 
 
-@pytest.mark.parametrize("faults", [(), ("boot_loop",)], ids=["quiet", "boot_loop"])
-@pytest.mark.parametrize("wiring", ["with_board", "self_powered"])
+@pytest.mark.parametrize(
+    ("wiring", "faults"),
+    [
+        *((wiring, faults) for wiring in ("with_board", "self_powered") for faults in ((), ("boot_loop",))),
+        ("self_powered", ("silent",)),
+    ],
+)
 def test_a_plug_that_switches_something_else_is_not_proven(
     stack: ExitStack, tmp_path: Path, wiring: str, faults: tuple[str, ...]
 ) -> None:
-    """Design decision 5: a board that is fed otherwise never makes a cycle `ok`, however much it prints."""
+    """Design decision 5: a board that is fed otherwise never makes a cycle `ok`, whether it prints or was silent."""
     options = {"faults": {"hut-01": ("ignores_power", *faults)}, "power_wiring": wiring, "transport": "pty"}
     _, lab, slot = a_lab(stack, tmp_path, **options)
     result = cycle(lab, slot, QUICK)
@@ -130,8 +135,17 @@ def test_each_fault_has_its_result(stack: ExitStack, tmp_path: Path, fault: str)
     result = cycle(lab, slot, QUICK)
     assert (result.result, result.detail) == DETAILS[fault], result
     assert result.text
+    assert "may still be off" not in result.text
     assert virtual.boards["hut-01"].powered
     assert not intent_path(lab.state_dir, slot.id).exists()
+
+
+@pytest.mark.parametrize("fault", ["read_only", "no_service"])
+def test_a_call_that_is_refused_leaves_nothing_to_switch_back(stack: ExitStack, tmp_path: Path, fault: str) -> None:
+    """WS9-7: the relay was not asked for anything; and a second bad call brings a ban nearer."""
+    virtual, lab, slot = a_lab(stack, tmp_path, relay_faults=[f"{fault}:1"])
+    assert cycle(lab, slot).detail == ANSWERS[fault][1]
+    assert [event.name for event in virtual.relay.events if event.name.startswith("call")] == []
 
 
 def test_a_home_assistant_that_is_starting_is_waited_for(stack: ExitStack, tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def test_wrong_token(stack: ExitStack, token: str) -> None:
     ("fault", "status", "body", "state", "power"),
     [
         ("unauthorized", 401, "401: Unauthorized", None, []),
+        ("read_only", 401, "401: Unauthorized", "on", []),
+        ("no_service", 400, "400: Bad Request", "on", []),
         ("banned", 403, "403: Forbidden", None, []),
         ("unknown", 200, "[]", None, []),
         ("starting", 200, "[]", None, []),
