@@ -92,7 +92,7 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     default=SINCE,
     show_default=True,
     metavar="HOURS",
-    help="How far back to look for builds.",
+    help="How far back to look for builds, and for what was said of pull requests; longer than an answer may take.",
 )
 @click.option("--context", metavar="TEMPLATE", help="Only statuses of this name. [default: all that name their time]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was ended as a JSON list.")
@@ -100,7 +100,8 @@ def sweep(forge: str, commits: tuple[str, ...], since: int, context: str | None,
     """Turn each pending status whose time is over into an error; for a scheduled job.
 
     A job that no runner took, a run that was cancelled whole, or a host that was lost cannot say so itself.
-    Looked at are the commits that were built within the last hours; name others with --commit.
+    Looked at are the commits that were built within the last hours, and the heads of requests that
+    were labelled or spoken of; name others with --commit.
 
     \b
     Example:

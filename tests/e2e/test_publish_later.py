@@ -12,6 +12,7 @@ import pytest
 from conftest import Firmware, LabOf
 from console_script import HutCi
 from fakes.github import FakeGitHub
+from fakes.github_state import Status
 from fakes.gitlab import FakeGitLab
 from upstream import (
     GITHUB,
@@ -245,6 +246,33 @@ def test_the_sweep_ends_what_nobody_answers(github: FakeGitHub, gitlab: FakeGitL
         again = hut_ci("report", "sweep", "--forge", forge)
         assert "0 pending statuses ended" in again.stdout
     assert last(github, SHA) == {"hardware / hut-01": "error", "hardware / hut-02": "pending", "build": "pending"}
+
+
+def test_the_sweep_finds_what_was_asked_for_of_an_old_build(github: FakeGitHub, hut_ci: HutCi) -> None:
+    """A comment's own run is one of the default branch, and says nothing of the request's head."""
+    repo = github.repositories["acme/firmware"]
+    token_for(hut_ci, github)
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+    heads = {number: f"{number}" * 40 for number in (1, 2)}
+    for number, sha in heads.items():
+        repo.add_pull(number, head_sha=sha, created=long_ago)
+        repo.add_run(head_sha=sha, event="pull_request", created=long_ago)
+        repo.posted_statuses.append(
+            Status(
+                id=number,
+                sha=sha,
+                state="pending",
+                context="hardware",
+                description="waiting for a board, answer by 2026-01-01T00:00:00Z",
+                target_url=None,
+                login="x",
+                created=long_ago,
+            )
+        )
+    repo.add_comment(2, "/hil", login="ada")
+    answer = hut_ci("report", "sweep", "--forge", GITHUB)
+    assert answer.code == 0, answer
+    assert (last(github, heads[1]), last(github, heads[2])) == ({"hardware": "pending"}, {"hardware": "error"})
 
 
 def _pending(github: FakeGitHub, gitlab: FakeGitLab, sha: str, context: str, text: str) -> None:

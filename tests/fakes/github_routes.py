@@ -577,7 +577,9 @@ def list_pulls(ask: Ask) -> Answer:
         and query.get("base", pull.base_ref) == pull.base_ref
         and query.get("head", "") in ("", _label(pull))
     ]
-    return paged(ask, newest_first(pulls, lambda pull: (pull.created, pull.number)), ask.shapes.pull)
+    key = "updated" if query.get("sort") == "updated" else "created"
+    pulls.sort(key=lambda pull: (getattr(pull, key), pull.number), reverse=query.get("direction", "desc") == "desc")
+    return paged(ask, pulls, ask.shapes.pull)
 
 
 def _label(pull: Pull) -> str:
@@ -650,6 +652,7 @@ def remove_label(ask: Ask) -> Answer:
     if name not in pull.labels:
         raise Refused(404, "Label does not exist")
     pull.labels.remove(name)
+    pull.updated = now()
     return json_answer(200, [ask.shapes.label(ask.repo, left) for left in pull.labels])
 
 

@@ -570,6 +570,8 @@ class Repository:
             id=self.numbers["comment"].take(), number=number, login=login, body=body, created=since, updated=since
         )
         self.posted_comments.append(comment)
+        if number in self.pulls:
+            self.pulls[number].updated = max(self.pulls[number].updated, since)
         return comment
 
     def set_permission(self, login: str, permission: str, role_name: str | None = None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fakes.github import FakeGitHub
 from fakes.github_json import Json, number_of
-from fakes.github_state import Comment, Pull, Repository, Run, stamp
+from fakes.github_state import Comment, Pull, Repository, Run, now, stamp
 
 NO_REACTIONS = dict.fromkeys(("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes"), 0)
 NO_PROPERTIES = {"custom_properties": {}}
@@ -45,7 +45,7 @@ class Webhooks:
 
     def labeled(self, pull: Pull, label: str, sender: str) -> tuple[str, Json]:
         """As `pull_request_target` gets it; the label is on the pull request by then."""
-        pull.labels = [*dict.fromkeys([*pull.labels, label])]
+        pull.labels, pull.updated = [*dict.fromkeys([*pull.labels, label])], now()
         whole = self.github.shapes.whole_pull(pull)
         for side in ("head", "base"):
             whole[side]["repo"] = whole[side]["repo"] and whole[side]["repo"] | NO_PROPERTIES

@@ -131,7 +131,8 @@ READS: dict[str, dict[str, Operation]] = {
         "storage": ("get_blob", Scene.fetch),
         "hut.yml": ("get_contents", lambda s: s.builds.file("hut.yml", SHA)),
         "pull request": ("get_pull", lambda s: s.builds.pull_request(12)),
-        "recent": ("list_runs", lambda s: s.builds.recent_commits("2020-01-01T00:00:00Z")),
+        "recent": ("list_runs", lambda s: list(s.builds.recent_commits("2020-01-01T00:00:00Z"))),
+        "discussed": ("list_pulls", lambda s: list(s.builds.recent_commits("2020-01-01T00:00:00Z"))),
     },
     "gitlab": {
         "runs": ("list_pipelines", lambda s: s.builds.runs(SHA)),

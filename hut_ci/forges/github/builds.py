@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from hut_ci.model import BuildJob, BuildProduct, BuildRun, PullRequest
 
 ACTIONS = "`actions: read`"
 CONTENTS = "`contents: read`"
+PULLS = "`pull-requests: read`"
 RECENT = 200
 """Runs that are looked through when the server's filter by commit finds nothing (it is known to fail)."""
 
@@ -102,14 +103,29 @@ class GitHubBuilds:
             return True
 
     def pull_request(self, number: int) -> PullRequest:
-        with self._asking(f"look at pull request {number}", "`pull-requests: read`"):
+        with self._asking(f"look at pull request {number}", PULLS):
             return answers.pull_request(self.api.get(f"pulls/{number}"))
 
-    def recent_commits(self, since_utc: str) -> list[str]:
-        """Commits that were built since then, the newest first, each once: whatever became of their branches."""
+    def recent_commits(self, since_utc: str) -> Iterator[str]:
+        """Commits that were built since then, and heads of pull requests that were spoken of, each once.
+
+        A build may be older than the question about it. What became of a branch does not matter. The requests are
+        listed when it is their turn.
+        """
+        built = self._built(since_utc)
+        yield from built
+        yield from (sha for sha in self._discussed(since_utc) if sha not in built)
+
+    def _built(self, since_utc: str) -> list[str]:
         with self._asking("list the latest runs", ACTIONS):
             runs = self.api.pages("actions/runs", "workflow_runs", created=f">={since_utc}")
             return list(dict.fromkeys(as_text(run["head_sha"]) for run in runs))
+
+    def _discussed(self, since_utc: str) -> list[str]:
+        with self._asking("list the latest pull requests", PULLS):
+            newest_first = self.api.pages("pulls", state="all", sort="updated", direction="desc")
+            recent = takewhile(lambda pull: as_text(pull["updated_at"]) >= since_utc, newest_first)
+            return list(dict.fromkeys(as_text(pull["head"]["sha"]) for pull in recent))
 
     def _asking(self, doing: str, needs: str) -> Any:
         return self.api.asking(ArtifactError, doing, needs)
