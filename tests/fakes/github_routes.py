@@ -235,7 +235,7 @@ def get_contents(ask: Ask) -> Answer:
 def list_runs(ask: Ask) -> Answer:
     query = ask.call.query
     for run in list(ask.repo.runs):
-        run.asked("list_runs")
+        run.look("list_runs")
     runs = newest_first((run for run in ask.repo.runs if _matches(run, query)), lambda run: (run.created, run.id))
     if query.get("head_sha") and ask.forge.head_sha_filter_is_empty:
         runs = []
@@ -248,7 +248,7 @@ def list_workflow_runs(ask: Ask) -> Answer:
     """The runs of one workflow, named by the file's name or by the workflow's id."""
     workflow = ask.arguments["workflow_id"]
     for run in list(ask.repo.runs):
-        run.asked("list_runs")
+        run.look("list_runs")
     named = [
         run
         for run in ask.repo.runs
@@ -300,12 +300,12 @@ def _edges(text: str) -> tuple[datetime, datetime]:
 
 
 def get_run(ask: Ask) -> Answer:
-    ask.run.asked("get_run")
+    ask.run.look("get_run")
     return json_answer(200, ask.shapes.run(ask.run))
 
 
 def get_run_attempt(ask: Ask) -> Answer:
-    ask.run.asked("get_run_attempt")
+    ask.run.look("get_run_attempt")
     return json_answer(200, ask.shapes.run(_attempt(ask)))
 
 
@@ -320,7 +320,7 @@ def _attempt(ask: Ask) -> Run:
 def list_jobs(ask: Ask) -> Answer:
     run = ask.run
     for job in list(run.jobs):
-        job.asked("list_jobs")
+        job.look("list_jobs")
     every = ask.call.query.get("filter") == "all"
     return _jobs(ask, run.jobs if every else run.jobs_of(run.attempt))
 
@@ -328,7 +328,7 @@ def list_jobs(ask: Ask) -> Answer:
 def list_attempt_jobs(ask: Ask) -> Answer:
     attempt = _attempt(ask).attempt
     for job in list(ask.run.jobs):
-        job.asked("list_attempt_jobs")
+        job.look("list_attempt_jobs")
     return _jobs(ask, ask.run.jobs_of(attempt))
 
 
@@ -341,7 +341,7 @@ def get_job(ask: Ask) -> Answer:
     job = next((job for run in ask.repo.runs for job in run.jobs if job.id == number), None)
     if job is None:
         raise not_found()
-    job.asked("get_job")
+    job.look("get_job")
     return json_answer(200, ask.shapes.job(job))
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from fakes.changing import Changing
+
 Level = Literal["read", "write", "admin"]
 Files = Mapping[str, str | bytes]
 Moment = datetime | str | None
@@ -91,54 +93,6 @@ class Token:
 
 
 @dataclass(frozen=True)
-class _Change:
-    after_calls: int
-    calls: Collection[str]
-    values: Mapping[str, Any]
-    then: Callable[[], object] | None
-
-
-@dataclass(kw_only=True, eq=False)
-class Changing:
-    """An object that turns into something else after it was asked for some times."""
-
-    _changes: list[_Change] = field(default_factory=list, repr=False)
-    _seen: int = field(default=0, repr=False)
-
-    default_calls = RUN_CALLS
-
-    def becomes(
-        self,
-        *,
-        after_calls: int,
-        then: Callable[[], object] | None = None,
-        calls: Collection[str] | None = None,
-        **values: Any,
-    ) -> None:
-        """The first `after_calls` calls of an operation in `calls` see it as it is, later ones with these attributes.
-
-        `then` is called at that moment. Several changes follow one another, each counting from the one before.
-        """
-        for name in values:
-            assert hasattr(self, name), f"no such attribute: {name}"
-        self._changes.append(_Change(after_calls, calls or self.default_calls, values, then))
-
-    def asked(self, operation: str) -> None:
-        """Count a call, and change if it is time."""
-        while self._waits_for(operation) and self._seen >= self._changes[0].after_calls:
-            change, self._seen = self._changes.pop(0), 0
-            for name, value in change.values.items():
-                setattr(self, name, value)
-            if change.then is not None:
-                change.then()
-        if self._waits_for(operation):
-            self._seen += 1
-
-    def _waits_for(self, operation: str) -> bool:
-        return bool(self._changes) and operation in self._changes[0].calls
-
-
-@dataclass(frozen=True)
 class Commit:
     sha: str
     files: Mapping[str, bytes]
@@ -162,7 +116,7 @@ class Job(Changing):
     runner_name: str
     steps: list[dict[str, Any]]
 
-    default_calls = JOB_CALLS
+    shown_by = JOB_CALLS
 
 
 @dataclass(kw_only=True, eq=False)
@@ -183,6 +137,8 @@ class Artifact:
 
 @dataclass(kw_only=True, eq=False)
 class Run(Changing):
+    shown_by = RUN_CALLS
+
     repository: Repository
     id: int
     number: int
@@ -276,7 +232,7 @@ class Run(Changing):
 
     def rerun(self, *, status: str = "queued", conclusion: str | None = None, started: Moment = None) -> None:
         """Begin the next attempt; the one that ends stays readable as an older attempt. Its artifacts stay."""
-        self.older.append(replace(self, _changes=[], older=[]))
+        self.older.append(replace(self, older=[]))
         self.attempt += 1
         self.status, self.conclusion = status, conclusion
         self.started = self.updated = moment(started, now())

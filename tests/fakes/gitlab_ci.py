@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from fakes.gitlab_time import Changing, When, moment_of, stamp
+from fakes.changing import Changing
+from fakes.gitlab_time import When, moment_of, stamp
 
 if TYPE_CHECKING:
     from fakes.gitlab_state import Project, User
@@ -26,7 +27,6 @@ class Job(Changing):
     shown_by = ("list_pipeline_jobs", "get_job")
 
     def __init__(self, pipeline: Pipeline, name: str, **values: Any) -> None:
-        super().__init__()
         self.pipeline = pipeline
         self.name = name
         self.id: int = values.pop("id")
@@ -112,7 +112,6 @@ class Pipeline(Changing):
     shown_by = ("list_pipelines", "get_pipeline")
 
     def __init__(self, project: Project, **values: Any) -> None:
-        super().__init__()
         self.project = project
         self.id: int = values.pop("id")
         self.iid: int = values.pop("iid")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from fakes.changing import Changing
 from fakes.gitlab_ci import Job, Pipeline, Runner
-from fakes.gitlab_time import Changing, When, stamp
+from fakes.gitlab_time import When, stamp
 
 Kind = Literal["personal", "project", "job", "oauth"]
 Visibility = Literal["private", "internal", "public"]
@@ -138,9 +139,6 @@ class MergeRequest(Changing):
     quick_actions: list[str] = field(default_factory=list)
     """Lines of notes that GitLab took as commands, such as "/close"."""
     label_events: list[LabelEvent] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        Changing.__init__(self)
 
     def label(self, name: str, *, by: str | User, at: When = None, action: Literal["add", "remove"] = "add") -> None:
         """Somebody sets a label, or takes it off."""
