@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -30,9 +32,12 @@ from fakes.github_state import Repository
 from upstream import GITHUB_TOKEN, NAME
 
 from hut_ci.cli import hut_ci
-from hut_ci.errors import HutCiError, Refused
+from hut_ci.errors import HutCiError, Refused, UsageError
+from hut_ci.stages.github_event import read
+from hut_ci.stages.trigger import Event
 
 FOLDER = Path(__file__).parents[1] / "data" / "events" / "github"
+CASES = sorted(FOLDER.glob("*.yml"))
 COMMITS = {"HEAD": "5e" * 20, "OLD": "0f" * 20, "NEWER": "7a" * 20}
 HEAD = COMMITS["HEAD"]
 SLOTS = {
@@ -100,13 +105,14 @@ def answer(github: FakeGitHub, case: Case, folder: Path) -> Told:
     if isinstance(ran.exception, HutCiError):
         error = ran.exception
         assert error.exit_code in ((9,) if isinstance(error, Refused) else (2, 3))
+        assert json.loads(ran.stdout)["exit_code"] == error.exit_code
         return Told("refused" if isinstance(error, Refused) else "error", f"{error.what}; {error.why}", {}, printed)
     assert ran.exception is None, ran
     told = json.loads(ran.stdout)
     return Told(told["decision"], told["reason"], told["request"] or {}, printed)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_an_event(path: Path, github: FakeGitHub, tmp_path: Path) -> None:
     """security 2-6: who is heard, of which commit, and that nothing else is left anywhere."""
     case = case_of(path)
@@ -158,6 +164,33 @@ def test_what_makes_the_difference(name: str, github: FakeGitHub, tmp_path: Path
     place[last] = value
     begin(github, case)
     assert answer(github, case, tmp_path).decision == "run"
+
+
+STRANGE: tuple[object, ...] = (None, True, -1, 1e300, "", "x" * 70, "\ud800", [], ["x"], {}, {"login": {}})
+
+
+def with_strange(payload: Any) -> Iterator[Any]:
+    """The payload with one thing in it missing, or another thing."""
+    if isinstance(payload, dict):
+        for key, value in payload.items():
+            yield {name: part for name, part in payload.items() if name != key}
+            yield from ({**payload, key: strange} for strange in (*STRANGE, *with_strange(value)))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_a_payload_with_anything_in_it(path: Path) -> None:
+    """It is read, ignored or refused as none of GitHub's, and what is read of it has its form."""
+    case = case_of(path)
+    for payload in with_strange(case["payload"]):
+        try:
+            event = read(case["event"], payload)
+        except UsageError:
+            continue
+        if isinstance(event, Event):
+            assert event.commit_sha is None or re.fullmatch("[0-9a-f]{40}", event.commit_sha)
+            assert all(re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) for name in event.command.names)
+            assert event.pull_request is None or event.pull_request > 0
+            assert all(re.fullmatch("[0-9]+", id) for id in (event.comment_id, event.run_id) if id is not None)
 
 
 def replies(repo: Repository) -> list[str]:
