@@ -182,10 +182,12 @@ def test(slot_id: str, lab_path: Path | None, as_json: bool, wait: float, write:
       hut-ci power test hut-01 --write
     """
     from hut_ci.power.find_proof import find_proof
-    from hut_ci.power.lab_proof import write_proof
+    from hut_ci.power.lab_proof import refuse_unwritable, write_proof
 
     lab = lab_at(lab_path)
     slot = named(lab, slot_id)
+    if write:
+        refuse_unwritable(lab, slot.id)
     with results(slot, as_json, proof=None), claimed(lab, slot, wait, "power test") as bench:
         proof, result = find_proof(lab, slot, bench.claims, bench.switch, on_try=tell)
         if proof and write:

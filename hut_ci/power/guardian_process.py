@@ -19,9 +19,8 @@ from typing import Any
 from hut_ci.deadline import Deadline
 from hut_ci.errors import PowerError
 from hut_ci.power.choose import Switch, unpack
-from hut_ci.power.intent import RESTORE_SECONDS, switch_back
+from hut_ci.power.intent import RESTORE_SECONDS, is_hopeless, switch_back
 from hut_ci.power.state_file import remove_durably
-from hut_ci.stages.power_results import may_retry
 
 IN_FLIGHT_SECONDS = (1.0, 30.0)
 """An `off` without an answer may still be on its way: the state is watched after `on` for as long as a call may take
@@ -76,7 +75,7 @@ def _rescue(switch: Switch) -> Deadline | None:
     try:
         switch_back(switch, Deadline(RESTORE_SECONDS))
     except PowerError as error:
-        return Deadline(RESTORE_SECONDS) if may_retry(error) else None
+        return None if is_hopeless(error) else Deadline(RESTORE_SECONDS)
     return None
 
 

@@ -15,10 +15,13 @@ from hut_ci.errors import PowerError
 from hut_ci.model import Lab, Slot
 from hut_ci.power.choose import Switch, choose, relay_of
 from hut_ci.power.state_file import read_trusted, remove_durably, state_path, write_durably
-from hut_ci.stages.power_results import may_retry, pause_before_retry
+from hut_ci.stages.power_results import detail_of, pause_before_retry
 
 RESTORE_SECONDS = 60.0
 """How long a relay is tried to be switched on, with the slot's lock held. Home Assistant restarts in 5 to 30."""
+HOPELESS = frozenset({"unauthorized", "banned", "no_token", "forbidden_entity", "no_command", "no_switch"})
+"""What does not pass by itself. All else may: while Home Assistant restarts, a proxy answers with pages of its own."""
+RELAY_CHARACTERS = 2048
 
 
 def intent_path(state_dir: Path, slot_id: str) -> Path:
@@ -91,7 +94,8 @@ def _relay_in(record: str) -> str:
     except (ValueError, RecursionError):
         return ""
     relay = found.get("relay") if isinstance(found, dict) else None
-    return relay if isinstance(relay, str) and relay.isprintable() else ""
+    shown = isinstance(relay, str) and relay.isprintable() and len(relay) <= RELAY_CHARACTERS
+    return str(relay) if shown else ""
 
 
 def _refuse_other_relay(slot: Slot, path: Path, cut: str, named: str) -> None:
@@ -118,9 +122,14 @@ def switch_back(
             raise PowerError("the switch did not stay on", fields={"detail": "stuck"})
         except PowerError as error:
             pause = pause_before_retry(error, number)
-            if not may_retry(error) or pause >= deadline.remaining:
+            if is_hopeless(error) or pause >= deadline.remaining:
                 raise
             sleep(pause)
+
+
+def is_hopeless(error: PowerError) -> bool:
+    """Whether trying again to switch on is of no use."""
+    return detail_of(error) in HOPELESS
 
 
 def _ask_for_power(switch: Switch, deadline: Deadline) -> None:
@@ -128,7 +137,7 @@ def _ask_for_power(switch: Switch, deadline: Deadline) -> None:
     try:
         switch.on(deadline)
     except PowerError as error:
-        if not may_retry(error) or switch.is_on(deadline) is not True:
+        if is_hopeless(error) or switch.is_on(deadline) is not True:
             raise
 
 

@@ -30,14 +30,24 @@ def with_proof(text: str, slot_id: str, proof: str) -> str:
 def write_proof(lab: Lab, slot_id: str, proof: str) -> None:
     """Change the file that `lab` was read from, by rename. Raises ConfigError unless exactly this one value changes."""
     with lab_text(lab.path, "") as (before, write):
-        text = with_proof(before, slot_id, proof)
-        changed = config.lab_from_text(text, lab.path)
-        wanted = tuple(
-            replace(slot, power=replace(slot.power, proof=proof)) if slot.id == slot_id else slot for slot in lab.slots
-        )
-        if changed.slots != wanted:
-            raise _by_hand(slot_id, proof)
-        write(text)
+        write(_changed(lab, before, slot_id, proof))
+
+
+def refuse_unwritable(lab: Lab, slot_id: str) -> None:
+    """Raises ConfigError where `write_proof` would: to be asked before any power is cut for a proof."""
+    with lab_text(lab.path, "") as (before, _write):
+        for proof in ("port", "banner", "none"):
+            _changed(lab, before, slot_id, proof)
+
+
+def _changed(lab: Lab, before: str, slot_id: str, proof: str) -> str:
+    text = with_proof(before, slot_id, proof)
+    wanted = tuple(
+        replace(slot, power=replace(slot.power, proof=proof)) if slot.id == slot_id else slot for slot in lab.slots
+    )
+    if config.lab_from_text(text, lab.path).slots != wanted:
+        raise _by_hand(slot_id, proof)
+    return text
 
 
 def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hut_ci import cli
 from hut_ci.claims.flock import claim
@@ -133,6 +134,20 @@ def test_a_missing_token_is_a_result_for_a_program(
     bench.lab.home_assistant.token_file.chmod(0o644)
     code, told = bench.json("power", verb, "hut-01")
     assert (code, told["result"], told["detail"]) == (7, "ha_error", "no_token")
+
+
+def test_no_power_is_cut_for_a_proof_that_cannot_be_written(
+    stack: ExitStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(stack, tmp_path, capsys)
+    document = yaml.safe_load(bench.virtual.lab_yml.read_text())
+    power = document["slots"]["hut-01"]["power"] | {"group": "shelf"}
+    document["slots"]["hut-01"]["power"] = power
+    document["slots"]["hut-02"] = {"serial": "/dev/serial/by-id/b", "power": power}
+    bench.virtual.lab_yml.write_text(yaml.safe_dump(document))  # what two slots share it writes as an anchor
+    code, told = bench.json("power", "test", "hut-02", "--write")
+    assert (code, "by hand" in told["advice"]) == (2, True), told
+    assert bench.relay.switched() == []
 
 
 # --- repair, for a timer ------------------------------------------------------------------------------------
