@@ -33,8 +33,9 @@ def heard_on_gitlab(address: Address, word: str, label: str) -> Event | Ignored:
     pipeline = trigger.pipeline(_own_pipeline())
     request = trigger.pull_request(pipeline.merge_request) if pipeline.merge_request is not None else None
     parents = trigger.parents(pipeline.sha) if pipeline.merged else ()
+    apart = request is None or not pipeline.merged or trigger.first_build(request.head_sha) is not None
     payload = os.environ.get("TRIGGER_PAYLOAD")
-    event = read(pipeline, payload_of(payload) if payload else None, request, parents)
+    event = read(pipeline, payload_of(payload) if payload else None, request, parents, built_apart=apart)
     check_variables(pipeline, event, os.environ)
     if isinstance(event, Look):
         if pipeline.source == "trigger":

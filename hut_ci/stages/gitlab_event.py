@@ -28,6 +28,7 @@ FRESH = timedelta(days=1)
 class Pipeline:
     """A pipeline as GitLab tells it. `user` is the number of whom it runs as; `merged`: of a merge request's result."""
 
+    id: str
     source: str
     sha: str
     project: str
@@ -85,14 +86,20 @@ class Asking:
 
 
 def read(
-    pipeline: Pipeline, payload: object | None, request: PullRequest | None = None, parents: Sequence[str] = ()
+    pipeline: Pipeline,
+    payload: object | None,
+    request: PullRequest | None = None,
+    parents: Sequence[str] = (),
+    *,
+    built_apart: bool = True,
 ) -> Event | Ignored | Look:
-    """What a pipeline asks for. `request` is its merge request, `parents` are those of its commit.
+    """What a pipeline asks for. `request` is its merge request, `parents` are those of its commit; `built_apart`:
+    whether the request's head has a pipeline of its own.
 
     Raises UsageError for a payload that is not GitLab's.
     """
     if pipeline.source == "merge_request_event" and request is not None:
-        return _merge_request(pipeline, request, parents)
+        return _merge_request(pipeline, request, parents, built_apart=built_apart)
     if pipeline.source == "push":
         return Event("push", commit_sha=pipeline.sha)
     if pipeline.source in BY_HAND:
@@ -153,12 +160,16 @@ def _is_fresh(at: str, now: datetime) -> bool:
         return False
 
 
-def _merge_request(pipeline: Pipeline, request: PullRequest, parents: Sequence[str]) -> Event | Ignored:
+def _merge_request(
+    pipeline: Pipeline, request: PullRequest, parents: Sequence[str], *, built_apart: bool
+) -> Event | Ignored:
+    """A merged result is filed under the merge commit: where the head is built nowhere else, its build is here."""
     if request.from_fork:
         return Ignored("the merge request is a fork's: a note of somebody who may write has to ask for it")
     if request.head_sha not in (parents if pipeline.merged else (pipeline.sha,)):
         return Ignored("the merge request has another head by now, whose own pipeline asks")
-    return Event("push", commit_sha=request.head_sha, pull_request=request.number)
+    here = pipeline.id if pipeline.merged and not built_apart else None
+    return Event("push", commit_sha=request.head_sha, pull_request=request.number, run_id=here)
 
 
 def _look(payload: Any) -> Look | Ignored:

@@ -217,10 +217,13 @@ def test_a_merge_requests_pipeline_whose_token_only_reads(merged: bool, job: Job
     gitlab.tokens.pop(GITLAB_TOKEN)
     gitlab.add_token(GITLAB_TOKEN, username="reader", kind="project", scopes=["read_api"], access_level=20)
     job.project.add_commit(MERGE, files={"hut.yml": HUT}, parents=[BASE, SHA])
+    job.project.pipelines.clear()
     place = f"refs/merge-requests/12/{'merge' if merged else 'head'}"
     head = {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": SHA if merged else ""}
     answer, told = job.happens(source="merge_request_event", sha=MERGE if merged else SHA, ref=place, **head)
     assert (answer.code, told["decision"], told["commit_sha"]) == (0, "run", SHA), answer
+    assert isinstance(told["request"], dict)
+    assert told["request"].get("run_id") == (str(job.project.pipelines[-1].id) if merged else None), "where it is built"
     job.hut_ci.environ |= {"CI_COMMIT_SHA": MERGE if merged else SHA, **head}  # as the child pipeline has them
     job.hut_ci.environ["HUT_CI_REPORT_PUBLISH_REQUEST"] = json.dumps(told["request"])
     published = job.hut_ci("report", "publish")

@@ -34,7 +34,7 @@ from hut_ci.stages.trigger import Event, Ignored
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "events" / "gitlab").glob("*.yml"))
 NOON = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
-CALLED = {"project": "7", "user": "5"}
+CALLED = {"id": "77", "project": "7", "user": "5"}
 
 
 def decided(case: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def decided(case: dict[str, Any]) -> dict[str, Any]:
         else None
     )
     try:
-        event = read(pipeline, case.get("payload"), request, case.get("parents", ()))
+        more = {"built_apart": case.get("built_apart", True)}
+        event = read(pipeline, case.get("payload"), request, case.get("parents", ()), **more)
         check_variables(pipeline, event, case.get("ci", {}))
     except Refused as error:
         return {"refused": error.what}
@@ -67,7 +68,9 @@ def told(event: Event | Asking) -> dict[str, Any]:
     found = event.event if isinstance(event, Asking) else event
     command = found.command
     flat = {"names": list(command.names), "sha": command.sha, "help": command.help}
-    return {name: getattr(found, name) for name in ("kind", "commit_sha", "pull_request", "sender", "at")} | flat
+    return {
+        name: getattr(found, name) for name in ("kind", "commit_sha", "pull_request", "sender", "at", "run_id")
+    } | flat
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -60,6 +60,7 @@ def merge_request_of(data: Json) -> int | None:
 def pipeline(data: Json) -> Pipeline:
     ref = MERGE_REF.fullmatch(str(data.get("ref")))
     return Pipeline(
+        id=str(as_number(data["id"])),
         source=as_text(data["source"]),
         sha=as_text(data["sha"]),
         project=str(as_number(data["project_id"])),
