@@ -12,8 +12,10 @@ import requests
 import yaml
 from conftest import Firmware, LabOf
 from fakes.github import FakeGitHub
+from fakes.github_json import Json
 from fakes.github_state import Repository
-from github_engine import Engine
+from fakes.github_webhooks import Webhooks
+from github_engine import Engine, Ran
 from upstream import GITHUB_TOKEN, NAME, PARENT, SHA, zipped
 
 from hut_ci.virtual.app_script import Log, Print, Reboot, Reply, Script
@@ -35,7 +37,7 @@ PARTITIONS = (
 )
 """As in squeezelite-esp32's partitions.csv."""
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
 class Example:
@@ -53,34 +55,25 @@ class Example:
         self.repo.set_branch("main", PARENT)
         self.repo.add_commit(SHA, files=files, parents=[PARENT])
         self.repo.set_permission("ada", "write", "maintain")
+        self.told = Webhooks(github, self.repo)
 
-    def built(self, artifacts: Mapping[str, bytes], **more: Any) -> dict[str, object]:
-        """A build of SHA has ended; the payload that says so."""
+    def built(self, artifacts: Mapping[str, bytes], **more: Any) -> tuple[str, Json]:
+        """A build of SHA has ended."""
         run = self.repo.add_run(head_sha=SHA, workflow=WORKFLOW, **more)
         for name, content in artifacts.items():
             run.add_artifact(name, content)
-        return {
-            "action": "completed",
-            "workflow_run": {
-                "id": run.id,
-                "head_sha": SHA,
-                "conclusion": "success",
-                "event": "push",
-                "head_repository": {"id": 1001},
-                "pull_requests": [],
-            },
-            "repository": {"id": 1001},
-        }
+        return self.told.built(run)
 
-    def comment(self, body: str) -> dict[str, object]:
-        """Ada comments on pull request 12, an hour after its build; the payload that says so."""
+    def comment(self, body: str) -> tuple[str, Json]:
+        """Ada comments on pull request 12, an hour after its build."""
         said = self.repo.add_comment(12, body, login="ada", created=NOON + timedelta(hours=1))
-        told = {"id": said.id, "body": body, "created_at": "2026-02-12T13:00:00Z"}
-        return {
-            "action": "created",
-            "issue": {"number": 12, "pull_request": {}},
-            "comment": {**told, "user": {"login": "ada", "type": "User"}},
-        }
+        return self.told.commented(self.repo.pulls[12], said)
+
+    def label(self, name: str) -> tuple[str, Json]:
+        return self.told.labeled(self.repo.pulls[12], name, "ada")
+
+    def happens(self, event: tuple[str, Json]) -> Ran:
+        return self.engine.happens(*event, "hardware.yml")
 
 
 def statuses(repo: Repository) -> dict[str, str]:
@@ -97,9 +90,7 @@ def settled(repo: Repository, *slots: str) -> bool:
 def test_minimal(tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Firmware, github: FakeGitHub) -> None:
     """A build has ended: tested, answered. Then the sweep ends what was never answered."""
     example = Example("github-minimal", github, Engine(tmp_path, environments, github, lab_of().lab_yml))
-    ran = example.engine.happens(
-        "workflow_run", example.built({"firmware": zipped(firmware("Starting app_main", "ready"))}), "hardware.yml"
-    )
+    ran = example.happens(example.built({"firmware": zipped(firmware("Starting app_main", "ready"))}))
     assert settled(example.repo, "hut-01"), str(ran)
     pending = {"state": "pending", "context": "hardware / hut-09", "description": OVERDUE}
     to, token = f"{github.url}/repos/{NAME}/statuses/{SHA}", {"Authorization": f"Bearer {GITHUB_TOKEN}"}
@@ -116,28 +107,20 @@ def test_labels_and_comments(
     """What is not addressed to the lab starts no job; a label does, and is gone afterwards; so does a comment."""
     lab = lab_of()
     example = Example("github-labels-and-comments", github, Engine(tmp_path, environments, github, lab.lab_yml))
-    repo, engine = example.repo, example.engine
-    repo.add_pull(12, head_sha=SHA, labels=["hil", "bug"])
+    repo = example.repo
+    repo.add_pull(12, head_sha=SHA, labels=["bug"])
     build = {"firmware": zipped(firmware("Starting app_main", "ready"))}
     example.built(build, event="pull_request", pull_requests=[12], created=NOON)
-    for event, payload in (
-        ("issue_comment", example.comment("Looks good to me.")),
-        ("pull_request_target", labelled("bug")),
-    ):
-        ran = engine.happens(event, payload, "hardware.yml")
+    for event in (example.comment("Looks good to me."), example.label("bug")):
+        ran = example.happens(event)
         assert (ran.code, repo.statuses(SHA), "hut-ci" in ran.log) == (0, [], False), str(ran)
-    ran = engine.happens("pull_request_target", labelled("hil"), "hardware.yml")
+    ran = example.happens(example.label("hil"))
     assert settled(repo, "hut-01"), str(ran)
     assert repo.pulls[12].labels == ["bug"]
     before = len(repo.statuses(SHA))
-    ran = engine.happens("issue_comment", example.comment("/hil hut-01"), "hardware.yml")
+    ran = example.happens(example.comment("/hil hut-01"))
     assert ran.code == 0, str(ran)
     assert [status["state"] for status in repo.statuses(SHA)[before:]].count("success") >= 1, str(ran)
-
-
-def labelled(name: str) -> dict[str, object]:
-    pull = {"number": 12, "head": {"sha": SHA}}
-    return {"action": "labeled", "label": {"name": name}, "pull_request": pull, "sender": {"login": "ada"}}
 
 
 def test_public(tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Firmware, github: FakeGitHub) -> None:
@@ -147,10 +130,10 @@ def test_public(tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Fir
     example.built(
         {"firmware": zipped(firmware("Starting app_main", "ready"))}, event="pull_request", created=NOON, **FORK
     )
-    refused = example.engine.happens("issue_comment", example.comment("/hil"), "hardware.yml")
+    refused = example.happens(example.comment("/hil"))
     assert refused.code != 0, str(refused)
     assert example.repo.statuses(SHA) == [], str(refused)
-    ran = example.engine.happens("issue_comment", example.comment(f"/hil @{SHA}"), "hardware.yml")
+    ran = example.happens(example.comment(f"/hil @{SHA}"))
     assert settled(example.repo, "hut-01"), str(ran)
 
 
@@ -180,5 +163,5 @@ def test_squeezelite(tmp_path: Path, environments: Path, lab_of: LabOf, github: 
         name.replace("${{ matrix.variant }}", leg["variant"]).replace("${{ github.run_number }}", "17")
         for leg in build["strategy"]["matrix"]["include"]
     ]
-    ran = example.engine.happens("workflow_run", example.built(dict.fromkeys(names, content)), "hardware.yml")
+    ran = example.happens(example.built(dict.fromkeys(names, content)))
     assert settled(example.repo, "hut-01", "hut-02"), str(ran)

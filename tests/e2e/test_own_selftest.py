@@ -13,7 +13,7 @@ from github_engine import Engine
 SETUP_PYTHON = "actions/setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405"
 NOTHING = 'name: nothing\ninputs: {python-version: {}}\nruns: {using: composite, steps: [{run: ":", shell: sh}]}\n'
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

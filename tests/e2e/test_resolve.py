@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
-from conftest import Firmware
+from conftest import Firmware, LabOf
 from console_script import HutCi
 from fakes.github import FakeGitHub
 from fakes.gitlab import FakeGitLab
+from github_engine import Engine
 from upstream import GITHUB, GITHUB_TOKEN, GITLAB, OTHER, SHA, github_with_decoys, gitlab_with_decoys, token_for, zipped
 
 
@@ -106,3 +108,45 @@ def test_other_bytes_than_the_digest_promises_leave_no_file(
     answer = hut_ci("resolve", "--commit", SHA, "--forge", GITHUB)
     assert answer.code == 3, answer
     assert list((hut_ci.folder / "hut-ci-artifact").iterdir()) == []
+
+
+ACTION = """
+on: push
+permissions: {}
+jobs:
+  test:
+    runs-on: self-hosted
+    steps:
+      - id: build
+        uses: hut-ci/hut_ci/.github/actions/resolve@COMMIT
+        with: {commit: SHA}
+      - id: board
+        uses: hut-ci/hut_ci@COMMIT
+        with:
+          build: ${{ steps.build.outputs.path }}
+          slot: hut-01
+          publish: none
+          hut: HUT
+      - run: printf '%s\\n' "$ID" "$DIGEST" "$COMMIT" "$VERDICT" > "$STORE/told"
+        env:
+          ID: ${{ steps.build.outputs.artifact-id }}
+          DIGEST: ${{ steps.build.outputs.artifact-digest }}
+          COMMIT: ${{ steps.build.outputs.commit-sha }}
+          VERDICT: ${{ steps.board.outputs.verdict }}
+"""
+
+
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_the_action_finds_what_the_next_step_flashes(
+    tmp_path: Path, environments: Path, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
+) -> None:
+    """CARD-2, on GitHub: the default `forge` is the repository of the job."""
+    repo = github_with_decoys(github, zipped(firmware("ready")))
+    engine = Engine(tmp_path, environments, github, lab_of().lab_yml)
+    (tmp_path / "hut.yml").write_text("suite: {expect: [ready]}\n")
+    engine.workflow("resolve.yml", ACTION.replace("SHA", SHA).replace("HUT", f"{tmp_path}/hut.yml"))
+    ran = engine.happens("push", {})
+    wanted = repo.runs[-1].artifacts[-1]
+    assert (engine.store / "told").is_file(), ran
+    assert (engine.store / "told").read_text().split() == [str(wanted.id), wanted.digest, SHA, "pass"], ran

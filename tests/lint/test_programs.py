@@ -99,8 +99,7 @@ def test_schemas_refuse_nothing(tmp_path: Path) -> None:
     assert refusals("github-workflows", *WORKFLOWS) == ""
     assert refusals("github-actions", *ACTIONS) == ""
     assert refusals("gitlab-ci", *GITLAB, *bodies(tmp_path)) == ""
-    if DEPENDABOT.exists():
-        assert refusals("dependabot", DEPENDABOT) == ""
+    assert refusals("dependabot", DEPENDABOT) == ""
 
 
 def bodies(folder: Path) -> list[Path]:
@@ -117,8 +116,9 @@ def bodies(folder: Path) -> list[Path]:
         ("github-workflows", HIL, "timeout-minutes:", "timeout_minutes:"),
         ("github-actions", ROOT / "action.yml", "using: composite", "using: shell"),
         ("gitlab-ci", ROOT / ".gitlab-ci.yml", "stages:", "stage:"),
+        ("dependabot", DEPENDABOT, "cooldown:", "cool-down:"),
     ],
-    ids=["workflow", "action", "gitlab"],
+    ids=["workflow", "action", "gitlab", "dependabot"],
 )
 def test_security_28_schemas_refuse_what_is_planted(
     tmp_path: Path, schema: str, path: Path, old: str, new: str

@@ -130,6 +130,12 @@ def test_security_10_the_jobs_of_hil_at_the_lab_only_read() -> None:
     assert findings(planted) == ["hardware: a job at the lab has a token that writes"]
 
 
+@pytest.mark.parametrize("path", [path for path in WORKFLOWS if "examples" in path.parts], ids=called)
+def test_an_example_means_us_and_not_its_own_repository(path: Path) -> None:
+    """`$/` and `./` are the consumer's own there."""
+    assert [uses for uses, _ in USES.findall(path.read_text("utf-8")) if uses.startswith(("$/", "./"))] == []
+
+
 def test_a_foreign_action_has_one_version_everywhere() -> None:
     """Or a renewal would miss the examples, which Dependabot does not look at."""
     pins: dict[str, set[str]] = {}
