@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 GITHUB, GITLAB = ((ROOT / "docs" / f"quick-start-{forge}.md").read_text("utf-8") for forge in ("github", "gitlab"))
 BOTH = pytest.mark.parametrize("page", [GITHUB, GITLAB], ids=["github", "gitlab"])
 RIGHTS = {"none": 0, "read": 1, "write": 2}
-HIL = yaml.safe_load((ROOT / ".github/workflows/hil.yml").read_text("utf-8"))
+OURS = "hut-ci/hut_ci/.github/workflows/"
+EXAMPLES = sorted((ROOT / "examples").glob("*/.github/workflows/*.yml"))
 
 
 def typed(page: str) -> list[str]:
@@ -100,19 +101,37 @@ def allowed(granted: dict[str, str], workflow: dict[Any, Any]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["quick-start-github.md", "github.md"])
-def test_the_called_workflow_would_start(name: str) -> None:
-    page = (ROOT / "docs" / name).read_text("utf-8")
-    [text] = re.findall(r"^```yaml\n# \.github/workflows/hardware\.yml.*?\n(.*?)^```", page, re.S | re.M)
-    caller = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (makes texts and nothing else)
-    job = caller["jobs"]["hardware"]
-    assert caller["permissions"] == {}
-    assert allowed(job["permissions"], HIL) == []
-    assert job["uses"] == "hut-ci/hut_ci/.github/workflows/hil.yml@COMMIT"
-    assert set(job["with"]) <= set(HIL[True]["workflow_call"]["inputs"])
+def callers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every workflow, of a page or an example, that may call one of ours: where it stands, and its jobs."""
+    texts = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in EXAMPLES}
+    for page in (ROOT / "docs").glob("*.md"):
+        for found in re.findall(r"^```yaml\n(# \.github/workflows/.*?)^```", page.read_text("utf-8"), re.S | re.M):
+            texts[page.name] = found
+    for where, text in texts.items():
+        workflow = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (makes texts and nothing else)
+        assert workflow["permissions"] == {}, where
+        yield where, workflow["jobs"]
+
+
+CALLS = [(where, job) for where, jobs in callers() for job in jobs.values() if OURS in job.get("uses", "")]
+
+
+@pytest.mark.parametrize(("where", "job"), CALLS, ids=[where for where, _ in CALLS])
+def test_the_called_workflow_would_start(where: str, job: dict[str, Any]) -> None:
+    """GitHub starts nothing where the calling job grants less; each right is needed, so that its lack is noticed."""
+    name = job["uses"].removeprefix(OURS).partition("@")[0]
+    called = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text("utf-8"))
+    assert allowed(job["permissions"], called) == []
+    assert set(job.get("with", ())) <= set(called[True]["workflow_call"].get("inputs", ()))
     for right in job["permissions"]:
         less = {name: value for name, value in job["permissions"].items() if name != right}
-        assert allowed(less, HIL), f"{right} is more than is needed, or its absence is not noticed"
+        assert allowed(less, called), f"{right} is more than is needed"
+
+
+def test_the_callers_are_found() -> None:
+    found = {where for where, _ in CALLS}
+    assert found >= {"quick-start-github.md", "github.md"}
+    assert len(found) > 5
 
 
 def test_its_events_are_those_that_the_gate_knows() -> None:
