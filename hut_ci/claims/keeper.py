@@ -38,7 +38,6 @@ LOOK_SECONDS = 5.0
 def main() -> None:
     """Claim, hold, release; runs as its own process. The exit code is that of the error."""
     orders: Mapping[str, Any] = json.loads(sys.stdin.buffer.readline())
-    Path("/proc/self/comm").write_text(HOLDS)
     slot = Slot(orders["slot"], orders["slot"], ())
     lab = Lab("", Path(orders["lock_dir"]), Path(orders["lock_dir"]), (slot,), Path())
     try:
@@ -67,6 +66,7 @@ def _hold(lab: Lab, slot: Slot, claim: Claim, seconds: float) -> None:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     prctl.signal_when_parent_ends(0)
+    Path("/proc/self/comm").write_text(HOLDS)
     _say("stays")
     _let_go_of_pipes()
     while not over.expired:

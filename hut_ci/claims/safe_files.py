@@ -81,7 +81,7 @@ def open_existing(folder: Folder, name: str, flags: int = 0) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _cannot_open(path, error) from error
+        raise _cannot_open(path, error, planted=True) from error
     return _checked(fd, path, folder.group)
 
 
@@ -134,7 +134,7 @@ def _opened(path: Path, flags: int, name: str = "", parent: Folder | None = None
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _cannot_open(path, error) from error
+        raise _cannot_open(path, error, planted=parent is not None) from error
     try:
         found = os.fstat(fd)
         group = found.st_gid if found.st_mode & stat.S_ISGID else None
@@ -200,11 +200,13 @@ def _refused(path: Path, wrong: str) -> ConfigError:
     )
 
 
-def _cannot_open(path: Path, error: OSError) -> ConfigError:
+def _cannot_open(path: Path, error: OSError, *, planted: bool = False) -> ConfigError:
+    """`planted`: something of that name lies in a lock folder."""
+    remove = f"`ls -ld {path}`: remove it if it is not the lab's, or " if planted else ""
     return ConfigError(
         f"{path} cannot be opened: {error.strerror}",
         why="a link or a device stands where a file should be, or the lock folder is not shared with this user",
-        todo=_advice(path.parent),
+        todo=remove + _advice(path.parent),
     )
 
 

@@ -86,8 +86,7 @@ def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
 
     Only what `hut-ci slots hold` made is released: a run ends by itself, or is cancelled where it runs.
     """
-    from hut_ci import proc
-    from hut_ci.claims import flock, steals
+    from hut_ci.claims import flock
     from hut_ci.claims.ending import end_hold
     from hut_ci.cli.composition import lab_at
 
@@ -101,10 +100,7 @@ def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
     elif holder is not None:
         click.echo(f"{slot.id} released")
     else:
-        steal = steals.untold(lab, slot, proc.user_name(os.geteuid()))
-        click.echo(f"{slot.id} is free" + (f"; your last claim was {steal.text} ({steal.at_utc})" if steal else ""))
-        if steal:
-            steals.tell_once(lab, slot, steal)
+        click.echo(f"{slot.id} is free{_loss(lab, slot)}")
 
 
 @click.command("steal", epilog=STEAL_EXAMPLES, short_help="Take a slot from its holder (operator only).")
@@ -154,6 +150,23 @@ def steal(
         started.detach()
     tell(f"{slot.id} was taken from {notes.who(holder)}, which ended by {ended[0] if ended else 'itself'}")
     _answer(slot, event, seconds, as_json)
+
+
+def _loss(lab: Lab, slot: Slot) -> str:
+    """That somebody took our last claim, told once."""
+    from hut_ci import proc
+    from hut_ci.claims import steals
+    from hut_ci.errors import ConfigError
+
+    try:
+        steal = steals.untold(lab, slot, proc.user_name(os.geteuid()))
+    except ConfigError as error:
+        tell(f"note: whether somebody took it from you cannot be read: {error}")
+        return ""
+    if steal is None:
+        return ""
+    steals.tell_once(lab, slot, steal)
+    return f"; your last claim was {steal.text} ({steal.at_utc})"
 
 
 def _confirm(question: str) -> None:

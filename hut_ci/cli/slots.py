@@ -143,7 +143,7 @@ def status(slot_id: str | None, lab_path: Path | None, as_json: bool) -> int:
         click.echo(slot_table.table(rows, slot_table.STATUS_COLUMNS))
     troubles = [row["trouble"] for row in rows if row["trouble"]]
     for trouble in troubles:
-        tell(f"hut-ci: {trouble['error']}\n  do:   {trouble['advice']}")
+        tell(f"hut-ci: {trouble['error']}\n  why:  {trouble['why']}\n  do:   {trouble['advice']}")
     return ConfigError.exit_code if troubles else 0
 
 

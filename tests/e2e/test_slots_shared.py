@@ -431,3 +431,12 @@ def test_one_bad_lock_hides_no_other_slot(lab_of: LabOf, hut_ci: HutCi) -> None:
     assert [line.split()[3] for line in shown.stdout.splitlines()[1:]] == ["refused", "free"]
     rows = json.loads(hut_ci("slots", "status", "--json", "--lab", lab.lab_yml).stdout)["slots"]
     assert [(row["state"], bool(row["trouble"])) for row in rows] == [("refused", True), ("free", False)]
+
+
+def test_a_bad_record_of_steals_does_not_spoil_a_release(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of()
+    (lab.folder / "locks").mkdir(exist_ok=True)
+    (lab.folder / "locks" / "hut-01.steals").symlink_to("/etc/passwd")
+    released = hut_ci("slots", "release", "hut-01", "--lab", lab.lab_yml)
+    assert (released.code, released.stdout) == (0, "hut-01 is free\n")
+    assert "hut-01.steals cannot be opened" in released.stderr
