@@ -147,7 +147,7 @@ def publish(
         text = status_text(document, forge.description_limit)
     else:
         row = states.of_verdict(ERROR)
-        text = sentence(Evidence("publish_failed", {"what": plain(refused or "")}))
+        text = sentence(Evidence("no_report", {"what": plain(refused or "")}))
     return _post(forge, Status(where, context.replace("{slot}", place), row.of(forge.vocabulary), text), target_url)
 
 

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "flash_chip_error": "unit/esptool",
     "flash_failed": "unit/esptool",
     "flash_timeout": "unit/esptool",
+    "no_report": "test_publish_later.py",
     "publish_failed": "test_outcomes.py",
     "forge_error": "test_forges.py",
     "already_passed": "test_forges.py",
