@@ -1,7 +1,8 @@
 """Running somebody's command while we hold a slot, as a shell would: terminal, signals and exit code are its own.
 
 Three processes: we, who hold the lock; a *minder*, forked from us, without the lock; and the command, a child of the
-minder in our process group, so that the terminal treats the two of us as one job (Ctrl-C, Ctrl-Z, `fg`). The minder
+minder. At a terminal the command is in our process group, so that the terminal treats the two of us as one job (Ctrl-C,
+Ctrl-Z, `fg`); without one it has a group of its own, so that a signal to our group reaches it once, by us. The minder
 has a session of its own and adopts whatever the command leaves behind, whichever group or session that made for
 itself. When the command has ended, or when we have, however that happened, the minder kills all of it: nobody may be
 left at the board. When the minder is killed, its family becomes ours, and we do the same.
@@ -44,6 +45,7 @@ def run_command(argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, tuple
     """
     prctl.adopt_orphans()
     ours = _children()
+    at_terminal = _has_terminal()
     with _caught() as (caught, before):
         trouble, told = os.pipe()
         dies_with_us = process.dies_with_us(ORPHANED)
@@ -51,7 +53,7 @@ def run_command(argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, tuple
             minder = os.fork()
         if minder == 0:
             dies_with_us()
-            _mind(argv, env, caught, before, told)
+            _mind(argv, env, caught, before, told, at_terminal)
         os.close(told)
         code = _relay(minder, caught)
         left = _end(ours)
@@ -82,6 +84,15 @@ def _caught() -> Iterator[tuple[Collection[int], Collection[int]]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _has_terminal() -> bool:
+    """Whether somebody can type Ctrl-C or Ctrl-Z to us, wherever our input comes from."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def _relay(minder: int, caught: Collection[int]) -> int:
     """Pass signals on until the minder has ended; the exit code that it ended with."""
     while True:
@@ -99,14 +110,18 @@ def _relay(minder: int, caught: Collection[int]) -> int:
 
 
 def _mind(
-    argv: Sequence[str], env: Mapping[str, str], caught: Collection[int], mask: Collection[int], told: int
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    caught: Collection[int],
+    mask: Collection[int],
+    told: int,
+    at_terminal: bool,
 ) -> NoReturn:
     """Be the minder, to the command's end; a command that cannot be started is told as an errno to `told`."""
     try:
         os.closerange(3, told)  # the lock among them
         os.closerange(told + 1, os.sysconf("SC_OPEN_MAX"))
         prctl.adopt_orphans()
-        job = os.getpgrp()
         wait, go = os.pipe()
         dies_with_us = process.dies_with_us(signal.SIGKILL)
         command = os.fork()
@@ -114,6 +129,9 @@ def _mind(
             os.close(go)
             dies_with_us()
             _become(argv, env, mask, wait, told)
+        if not at_terminal:
+            os.setpgid(command, command)
+        job = os.getpgrp() if at_terminal else command
         # No longer of the terminal's job: a Ctrl-Z does not reach us, nor the command where no shell could continue it.
         os.setsid()
         os.close(go)

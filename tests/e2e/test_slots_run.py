@@ -137,6 +137,19 @@ def test_signals_are_passed_on(lab_of: LabOf, hut_ci: HutCi, number: signal.Sign
     check_free_at_once(lab)
 
 
+def test_a_signal_to_our_group_arrives_once(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """A CI engine signals whole groups, and a second SIGINT often means: at once."""
+    lab = lab_of()
+    script = "trap 'echo caught' INT; trap 'echo over; exit 7' USR1; echo ready; while :; do sleep 0.05; done"
+    with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "sh", "-c", script) as run:
+        run.wait_for("^ready$")
+        os.killpg(run.process.pid, signal.SIGINT)
+        run.wait_for("^caught$")
+        os.killpg(run.process.pid, signal.SIGUSR1)
+        assert run.end() == 7
+    assert run.text.splitlines() == ["ready", "caught", "over"]
+
+
 def test_a_command_has_the_terminal(lab_of: LabOf, hut_ci: HutCi) -> None:
     """It reads what a person types, and Ctrl-C is for it alone."""
     lab = lab_of()
