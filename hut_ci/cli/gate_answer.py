@@ -118,10 +118,10 @@ class Gate:
 def _blocked(request: Request, sinks: Sequence[Callable[[], StatusSink]], give: Give) -> SlotError:
     """Answer for good what no slot can be served for; the error that says so to whoever asked."""
     from hut_ci.stages.deliver import deliver, results_of
-    from hut_ci.stages.gate import refused_by_lab
+    from hut_ci.stages.gate import unserved
 
     for sink in sinks:
         deliver(request, (), sink())
-    error = refused_by_lab(request, results_of(request, ()))
+    error = unserved(results_of(request, ()))
     give(Answer("blocked", error.what))
     return error

@@ -80,6 +80,7 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     refuse_silence(troubles, ["hut-ci", *sys.argv[1:]])
     if options["fetched"] != "success":
         raise PublishError(UNFETCHED, why="the step before this one failed", todo="run this job again")
+    _refuse_green(request, documents, forges)
     return 0
 
 
@@ -248,6 +249,22 @@ def _deliver(
             _say(f"note: {ci_log(error.what)}")
         silent = []
     return posted, troubles + silent
+
+
+def _refuse_green(request: Request, documents: Sequence[object], forges: Forges) -> None:
+    """In GitLab's own pipeline of the commit the jobs are the statuses, and a slot that nobody can serve has none.
+
+    Raises SlotError there, because this job is the one that stands for it.
+    """
+    from hut_ci.stages.deliver import results_of
+    from hut_ci.stages.gate import unserved
+
+    if len(forges.statuses(request.commit_sha)) == len(forges.publish):
+        return
+    results = zip(request.pairs, results_of(request, documents), strict=True)
+    silent = [found for pair, found in results if pair.blocked and found.document is None and not pair.informational]
+    if silent:
+        raise unserved(silent)
 
 
 def _entry(where: str, status: Status) -> dict[str, str]:

@@ -72,14 +72,12 @@ def job_minutes(limit: float) -> int:
     return math.ceil(limit / 60) + MARGIN_MINUTES
 
 
-def refused_by_lab(request: Request, results: Sequence[Result]) -> SlotError:
-    """Why nothing of a request can run, for whoever asked; `results` are those of its pairs."""
-    told = "; ".join(f"{entry.slot}: {entry.sentence.removeprefix('blocked: ')}" for entry in results)
+def unserved(results: Sequence[Result]) -> SlotError:
+    """Why blocked pairs, whose `results` these are, were not tested."""
     return SlotError(
-        f"no board can be tested on now: {told}",
+        "; ".join(f"{entry.slot}: {entry.sentence.removeprefix('blocked: ')}" for entry in results),
         why="the lab, or a part of it, is away",
         todo="ask again when it is back, or ask for another slot",
-        evidence=request.pairs[0].blocked or "",
     )
 
 

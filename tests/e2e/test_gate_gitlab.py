@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -209,6 +210,29 @@ def test_a_merge_requests_pipeline(job: Job) -> None:
     answer, told = job.happens(source="merge_request_event", sha=SHA, ref="refs/merge-requests/12/head")
     assert (answer.code, told["decision"], told["pull_request"]) == (0, "run", "12"), answer
     assert job.states() == {}, "the job itself is the status of its own commit"
+
+
+def test_a_slot_that_was_set_aside_leaves_no_green_pipeline(job: Job) -> None:
+    """security 23: it has no job that would say so, and no status: the job that publishes stands for it."""
+    slots = json.loads(SLOTS.read_text())
+    for slot, aside in zip(slots["slots"], (True, False), strict=True):
+        slot["quarantined"] = aside
+    job.project.add_commit(OLD, files={"hut.yml": HUT.replace("suite", "  any: {}\nsuite")})
+    answer, told = job.happens("--slots", json.dumps(slots), source="push", sha=OLD, ref="feature")
+    assert (answer.code, told.get("decision")) == (0, "run"), answer
+    job.hut_ci.environ |= {"CI_COMMIT_SHA": OLD}  # as the child pipeline has it
+    for code, request in ((4, told["request"]), (0, without_hindrance(told["request"]))):
+        published = job.hut_ci("report", "publish", "--request", json.dumps(request))
+        assert published.code == code, published
+        assert ("hut-01 / i2s: hut-01 is quarantined" in published.stderr) == bool(code)
+        assert "hut-01 / any" not in published.stderr, "that variant runs on another slot"
+    assert job.states(OLD) == {}
+
+
+def without_hindrance(request: Any) -> Any:
+    """The same request of a lab whose boards are all there."""
+    pairs = [{name: value for name, value in pair.items() if name != "blocked"} for pair in request["pairs"]]
+    return {**request, "pairs": pairs}
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["head", "merged result"])
