@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def engine(tmp_path: Path, environments: Path, lab_of: LabOf, github: FakeGitHub) -> Engine:
+def engine(tmp_path: Path, environments: Path, lab_of: LabOf, github: FakeGitHub) -> Iterator[Engine]:
     """The engine in a copy of this repository, where the jobs have the Python that is on this machine."""
     engine = Engine(tmp_path, environments, github, lab_of().lab_yml)
     shutil.copytree(engine.ours, engine.consumer, dirs_exist_ok=True)
@@ -26,7 +29,11 @@ def engine(tmp_path: Path, environments: Path, lab_of: LabOf, github: FakeGitHub
     engine.replaced.append(f"{SETUP_PYTHON}={tmp_path / 'python'}")
     workflow = engine.consumer / ".github" / "workflows" / "selftest.yml"
     workflow.write_text(workflow.read_text("utf-8").replace('["3.11", "3.13"]', '["3.11"]'))
-    return engine
+    yield engine
+    for file in engine.home.rglob("*.pid"):  # of a lab that a job could not end any more
+        command = Path("/proc", file.read_text().strip(), "cmdline")
+        if command.exists() and b"virtual-lab" in command.read_bytes():
+            os.kill(int(file.read_text()), signal.SIGTERM)
 
 
 def test_the_selftest_passes(engine: Engine) -> None:

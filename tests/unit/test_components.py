@@ -295,6 +295,11 @@ def test_our_own_pipeline_uses_every_component_at_its_own_commit() -> None:
     assert all(name.endswith("@$CI_COMMIT_SHA") for name in own)
 
 
+def test_each_job_of_our_own_pipeline_has_a_time_limit() -> None:
+    jobs = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text("utf-8"))
+    assert [name for name, job in jobs.items() if "script" in job and "timeout" not in job] == []
+
+
 def test_docs_list_each_input() -> None:
     """The tables of docs/gitlab.md are those of the components."""
     page = (ROOT / "docs" / "gitlab.md").read_text("utf-8")
