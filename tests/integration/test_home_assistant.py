@@ -23,7 +23,7 @@ from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
 from hut_ci.model import Claim, Lab, PowerResult, Slot
 from hut_ci.power.choose import choose
-from hut_ci.power.intent import intent_path
+from hut_ci.power.intent import intent_path, write_intent
 from hut_ci.power.wiring import cycle_slot
 from hut_ci.stages.power_cycle import WINDOWS, Windows
 from hut_ci.stages.slot import Note
@@ -239,14 +239,23 @@ def test_a_user_who_may_only_look(bench_of: BenchOf, server: HomeAssistant) -> N
 
 
 def test_a_banned_host(stack: ExitStack, tmp_path: Path, plugs: Plugs) -> None:
-    """WS9-7: after too many bad tokens 403 for everything, good tokens included; hut-ci itself asks once only."""
-    with HomeAssistant(tmp_path / "config", plugs, ban_after=2) as strict:
+    """WS9-7, WS9-9: after too many bad tokens 403 for everything, good tokens included; hut-ci itself asks once only.
+
+    So does the timer that looks every minute for what a killed cycle left off.
+    """
+    with HomeAssistant(tmp_path / "config", plugs, ban_after=3) as strict:
         bench = Bench(stack, tmp_path / "lab", strict, plugs, power={"retries": 3})
         bench.write(strict.url, "wrong")
         assert bench.cycle().detail == "unauthorized"
         bench.write(strict.url, strict.token)
         assert bench.cycle().result == "ok", "one bad token in a cycle with retries is one bad token"
-        for _ in range(2):
+        bench.write(strict.url, "revoked")
+        slot = bench.lab.slots[0]
+        write_intent(bench.lab.state_dir, slot.id, choose(bench.lab, slot, {}))
+        assert [bench("power", "repair").returncode for _ in range(4)] == [7] * 4
+        bench.write(strict.url, strict.token)
+        assert bench("power", "repair").returncode == 0, "four calls of the timer were one bad token"
+        for _ in range(3):
             assert not requests.get(f"{strict.url}/api/", headers={"Authorization": "Bearer wrong"}, timeout=10).ok
         result = bench.cycle()
     assert (result.result, result.detail) == ANSWERS["banned"]
