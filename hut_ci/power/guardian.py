@@ -24,7 +24,7 @@ from hut_ci.power.intent import RESTORE_SECONDS, intent_path, switch_back, write
 from hut_ci.power.state_file import remove_durably
 
 READY_SECONDS = 20.0
-"""For starting Python and importing requests, on a loaded host."""
+"""For starting Python on a loaded host."""
 OVERDUE_SECONDS = 2.0
 """A cycle ends by its own deadline; one that is so much later is stopped or hangs."""
 

@@ -31,9 +31,9 @@ from hut_ci.power.command import CommandSwitch
 from hut_ci.power.find_proof import find_proof
 from hut_ci.power.group import group_of
 from hut_ci.power.guardian import Guardian
-from hut_ci.power.guardian_process import in_flight
 from hut_ci.power.home_assistant import HomeAssistantSwitch, open_switch
 from hut_ci.power.intent import intent_path, repair, switch_back, write_intent
+from hut_ci.power.rescue import in_flight
 from hut_ci.power.wiring import cycle_for_run, cycle_slot
 from hut_ci.stages.power_cycle import WINDOWS, Windows
 from hut_ci.stages.slot import Note
