@@ -112,13 +112,13 @@ def read(
 def check_variables(pipeline: Pipeline, event: Event | Ignored | Look, ci: Mapping[str, str]) -> None:
     """Raises Refused where the job's variables are not those of its pipeline: what else was replaced is not known."""
     head = event.commit_sha if isinstance(event, Event) and pipeline.merge_request is not None else None
-    truth: dict[str, set[str | None]] = {
-        "CI_PIPELINE_SOURCE": {pipeline.source},
-        "CI_COMMIT_SHA": {pipeline.sha},
-        "CI_PROJECT_ID": {pipeline.project},
-        **({} if isinstance(event, Ignored) else {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": {head}}),
+    truth = {
+        "CI_PIPELINE_SOURCE": pipeline.source,
+        "CI_COMMIT_SHA": pipeline.sha,
+        "CI_PROJECT_ID": pipeline.project,
+        **({} if isinstance(event, Ignored) else {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": head}),
     }
-    replaced = [name for name, true in truth.items() if ci.get(name) and ci[name] not in true]
+    replaced = [name for name, true in truth.items() if ci.get(name) not in (None, "", true)]
     if pipeline.over:
         replaced.append("CI_PIPELINE_ID")
     if replaced:
