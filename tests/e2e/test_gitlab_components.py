@@ -246,12 +246,15 @@ def test_a_schedule_in_which_nobody_asks_is_green_and_silent(gitlab: FakeGitLab,
     assert len(project.merge_requests[12].notes) == 1
 
 
-def of_this_checkout(folder: Path) -> dict[str, Any]:
-    """The .gitlab-ci.yml of a folder, with the components of this checkout and without their pip."""
+def of_this_checkout(folder: Path, commit: str = "") -> dict[str, Any]:
+    """The .gitlab-ci.yml of a folder, with the components of this checkout and without their pip.
+
+    `commit` is the pipeline's input of that name: the engine is not told inputs of the whole.
+    """
     text = (folder / ".gitlab-ci.yml").read_text("utf-8")
-    config: dict[str, Any] = yaml.safe_load(
-        text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA")
-    )
+    text = text.replace("$CI_SERVER_FQDN/hut-ci/hut_ci", OWN).replace("@0.0.0", "@$CI_COMMIT_SHA")
+    config: dict[str, Any]
+    *_, config = yaml.safe_load_all(text.replace("$[[ inputs.commit ]]", commit))
     for entry in config["include"]:
         if not entry["component"].startswith(f"{OWN}/power-cycle@"):
             entry["inputs"] = {**entry.get("inputs", {}), "install": ""}
@@ -319,9 +322,8 @@ def test_the_example_tests_a_commit_of_github_and_answers_there(
     lab_project.set_branch("main", PARENT)
     pipelines = Pipelines(tmp_path / "project", "lab/results")
     speak_to(pipelines, lab_of(), github=github, gitlab=gitlab)
-    config = of_this_checkout(ROOT / "examples" / "gitlab-lab-tests-github")
+    config = of_this_checkout(ROOT / "examples" / "gitlab-lab-tests-github", SHA)
     pipelines.commit({".gitlab-ci.yml": yaml.safe_dump(config)})
-    pipelines.variables["HUT_CI_GATE_COMMIT"] = SHA
     lab_project.add_member("ada", 30)
     ran = begin(pipelines, lab_project, "web", pipelines.head)
     assert [of_github(github, name)[-1:] for name in (STATUS, "hardware")] == [["failure"], ["failure"]], ran

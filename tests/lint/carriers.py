@@ -25,8 +25,8 @@ def called(path: Path) -> str:
 
 
 def load(text: str) -> dict[str, Any]:
-    """One document; YAML 1.1 reads the key `on` as true."""
-    document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (safe, and fast)
+    """One document, behind a header of inputs if there is one; YAML 1.1 reads the key `on` as true."""
+    *_, document = yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return {"on" if key is True else key: value for key, value in document.items()}
 
 

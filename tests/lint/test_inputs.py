@@ -29,8 +29,6 @@ TWINS = {
 """Component → what GitHub has instead."""
 ONLY_GITHUB = {
     "hil": {
-        "commit": "GitLab's variables are not declared: who starts a pipeline sets $HUT_CI_GATE_COMMIT",
-        "pull-request": "as commit",
         "runner": "GitLab chooses runners by tags, and the hosted jobs' image is an input",
     },
     "sweep": {"runner": "as in hil"},
