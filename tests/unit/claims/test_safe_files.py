@@ -75,6 +75,15 @@ def test_planted_file_is_refused_with_advice(tmp_path: Path, name: str, plant: C
     assert not (tmp_path / "not-yet").exists()
 
 
+@pytest.mark.parametrize("folder", ["/dev/null", "/etc/passwd", "/proc", "/proc/self", "/sys"])
+def test_a_lock_folder_that_cannot_be_one_is_refused(folder: str) -> None:
+    """Whatever lab.yml says; and nobody is told to remove a part of the system."""
+    with pytest.raises(ConfigError, match="cannot be opened") as refused:
+        claim_once(Path(folder))
+    assert "tmpfiles" in refused.value.todo
+    assert "remove" not in refused.value.todo
+
+
 def test_queue_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "hut-01.queue").symlink_to(tmp_path / "elsewhere")

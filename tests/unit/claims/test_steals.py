@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +59,31 @@ def test_a_full_disk_is_told_and_spoils_no_other_record(lab: Lab, left: int) -> 
     kept = steals.taken_from(lab, SLOT, VICTIM)
     assert kept
     assert kept.why == "kept"
+
+
+def link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+
+
+def hard_link(path: Path, victim: Path) -> None:
+    path.hardlink_to(victim)
+
+
+def fifo(path: Path, _victim: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("plant", [link, hard_link, fifo], ids=lambda plant: plant.__name__)
+def test_a_planted_file_is_refused(lab: Lab, plant: Callable[[Path, Path], None]) -> None:
+    """Security 19: nothing is written to what somebody put in its place, and asking is harmless, too."""
+    victim = lab.lock_dir / "victim"
+    victim.write_text("precious")
+    plant(lab.lock_dir / "hut-01.steals", victim)
+    with pytest.raises(ConfigError, match=r"hut-01\.steals"):
+        steals.record(lab, SLOT, "taken", VICTIM, "root", "x")
+    with pytest.raises(ConfigError, match=r"hut-01\.steals"):
+        steals.untold(lab, SLOT, "alice")
+    assert victim.read_text() == "precious"
 
 
 def test_a_record_goes_to_the_end_whoever_else_writes(lab: Lab) -> None:
