@@ -20,7 +20,7 @@ from upstream import GITHUB_TOKEN, GITLAB_TOKEN, NAME, PARENT, SHA, zipped
 
 from hut_ci.virtual.board import VirtualBoard
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 BUILD = ".github/workflows/build.yml"
 
 
