@@ -18,8 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.main        ## the whole path on virtual boards, no hardware
 	@$(BIN)/hut-ci demo
 
-test: $(VENV)/.test        ## the fast tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not real and not soak" $(TESTS)
+test: $(VENV)/.test        ## the fast tests; those of workflows and other YAML are part of check
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not real and not soak" --ignore tests/lint $(TESTS)
 
 test-real: $(VENV)/.test home-assistant ## the tests that need heavy real parts
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "real and not soak" $(TESTS)

@@ -31,11 +31,11 @@ def load(text: str) -> dict[str, Any]:
 
 
 def events(document: Json) -> dict[str, Json]:
-    """What starts a workflow, with the filters of each event."""
+    """What starts a workflow, with the filters of each event; a schedule has none."""
     on = document["on"]
-    if isinstance(on, str):
-        return {on: {}}
-    return {name: {} for name in on} if isinstance(on, list) else {name: filters or {} for name, filters in on.items()}
+    if not isinstance(on, dict):
+        return {name: {} for name in ([on] if isinstance(on, str) else on)}
+    return {name: filters if isinstance(filters, dict) else {} for name, filters in on.items()}
 
 
 def steps(document: Json) -> Iterator[Json]:

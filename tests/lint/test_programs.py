@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from carriers import ACTIONS, GITLAB, ROOT, TEMPLATES, WORKFLOWS, called
+from carriers import ACTIONS, GITLAB, ROOT, TEMPLATES, WORKFLOWS
 
 ZIZMOR = Path(sys.executable).with_name("zizmor")
 SCHEMAS = Path(sys.executable).with_name("check-jsonschema")
@@ -126,8 +125,7 @@ def bodies(folder: Path) -> list[Path]:
 def test_security_28_schemas_refuse_what_is_planted(
     tmp_path: Path, schema: str, path: Path, old: str, new: str
 ) -> None:
-    planted = tmp_path / path.name
-    shutil.copy(path, planted)
-    assert refusals(schema, planted) == "", called(path)
-    planted.write_text(planted.read_text("utf-8").replace(old, new, 1))
+    text, planted = path.read_text("utf-8"), tmp_path / path.name
+    assert old in text
+    planted.write_text(text.replace(old, new, 1))
     assert refusals(schema, planted) != ""

@@ -18,7 +18,7 @@ USES = re.compile(r"^\s*(?:- )?uses: (\S+)(.*)$", re.M)
 VERSION = re.compile(r" # v\d+\.\d+\.\d+\Z")
 RELEASED = " # VERSION"
 PERMISSION = re.compile(r"^ +[a-z-]+: (?:read|write)\b(.*)$", re.M)
-REFERENCE = re.compile(r"\b(inputs|steps|needs)\.([\w-]+)(?:\.(?:outputs\.([\w-]+)|(\w+)))?")
+REFERENCE = re.compile(r"\b(inputs|steps|needs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
 
 def findings(text: str) -> list[str]:
@@ -123,22 +123,24 @@ def _needed(job: Json) -> list[str]:
 
 def _references(document: Json) -> Iterator[str]:
     """`inputs.X`, `steps.X.outputs.Y`, `needs.X.outputs.Y`: one that is not there is an empty text, silently."""
-    own = set(document.get("inputs", {})) if "runs" in document else set()
-    for filters in (events(document) if "on" in document else {}).values():
-        own |= set(filters.get("inputs", {})) if isinstance(filters, dict) else set()
+    inputs_of_it = _own_inputs(document)
     for name, part in {**document.get("jobs", {}), "runs": document.get("runs", {})}.items():
-        known = {step["id"]: step for step in part.get("steps", ()) if "id" in step}
-        for kind, which, output, _ in REFERENCE.findall(_expressions(part)):
-            if kind == "inputs":
-                wrong = which not in own
-            elif kind == "steps":
-                wrong = which not in known or (bool(output) and not _has_output(known[which], output))
-            else:
-                wrong = which not in _needed(part) or (
-                    bool(output) and not _has_output(document["jobs"].get(which, {}), output)
-                )
-            if wrong:
+        givers = {
+            "inputs": {key: {} for key in inputs_of_it},
+            "steps": {step["id"]: step for step in part.get("steps", ()) if "id" in step},
+            "needs": {needed: document.get("jobs", {}).get(needed, {}) for needed in _needed(part)},
+        }
+        for kind, which, output in REFERENCE.findall(_expressions(part)):
+            giver = givers[kind].get(which)
+            if giver is None or (output and not _has_output(giver, output)):
                 yield f"{name}: there is no {kind}.{which}{output and f'.outputs.{output}'}"
+
+
+def _own_inputs(document: Json) -> set[str]:
+    """What `inputs.X` may mean: those of an action, or of any event that starts a workflow with some."""
+    if "runs" in document:
+        return set(document.get("inputs", {}))
+    return {name for filters in events(document).values() for name in filters.get("inputs", {})}
 
 
 def _expressions(part: Any) -> str:
