@@ -15,8 +15,9 @@ from hut_ci.artifact_cache import ArtifactCache
 from hut_ci.deadline import Deadline
 from hut_ci.errors import ArtifactError, BuildRunning
 from hut_ci.model import Artifact, BuildJob, BuildProduct, BuildRun
-from hut_ci.stages import build_choice
-from hut_ci.stages.build_choice import Wanted
+from hut_ci.stages.build_choice import NoRun, Wanted, check_run, choose_run
+from hut_ci.stages.producer import check_producer, needs_jobs
+from hut_ci.stages.product_choice import choose_product
 
 POLL_SECONDS = (1.0, 15.0)
 """First and longest pause between two looks at a running build: an hour's wait costs 240 of 5,000 calls."""
@@ -99,14 +100,14 @@ def find(
 def look(source: BuildSource, wanted: Wanted) -> tuple[BuildRun, BuildProduct]:
     """One look at the forge: run and artifact. Raises ArtifactError, or BuildRunning where waiting helps."""
     if wanted.run_id is not None:
-        run = build_choice.check_run(source.run(wanted.run_id, wanted.commit_sha), wanted)
+        run = check_run(source.run(wanted.run_id, wanted.commit_sha), wanted)
     else:
-        run = build_choice.choose_run(source.runs(wanted.commit_sha), wanted)
-    product = build_choice.choose_product(run, source.products(run), wanted)
-    jobs = source.jobs(run) if build_choice.needs_jobs(run, product) else ()
+        run = choose_run(source.runs(wanted.commit_sha), wanted)
+    product = choose_product(run, source.products(run), wanted)
+    jobs = source.jobs(run) if needs_jobs(run, product) else ()
     if jobs or product.job:
-        build_choice.check_producer(run, product, jobs, wanted)
-    elif build_choice.needs_jobs(run, product):
+        check_producer(run, product, jobs, wanted)
+    elif needs_jobs(run, product):
         raise ArtifactError(f"run {run.id} has no jobs", why="the forge answers with none", todo="run the build again")
     return run, product
 
@@ -132,7 +133,7 @@ def _awaited(
 
 
 def _may_come(error: ArtifactError, fetching: Fetching) -> bool:
-    return isinstance(error, BuildRunning) or (fetching.wait_for_first and isinstance(error, build_choice.NoRun))
+    return isinstance(error, BuildRunning) or (fetching.wait_for_first and isinstance(error, NoRun))
 
 
 def _digest(source: BuildSource, product: BuildProduct, fetching: Fetching) -> str | None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hut_ci.errors import ArtifactError, BuildRunning
 from hut_ci.model import ArtifactSelector, BuildJob, BuildProduct, BuildRun, BuildState
-from hut_ci.stages import build_choice
-from hut_ci.stages.build_choice import NoRun, Wanted, check_producer, check_run, choose_product, choose_run, needs_jobs
+from hut_ci.stages.build_choice import NoRun, Wanted, check_run, choose_run
+from hut_ci.stages.producer import check_producer, needs_jobs
+from hut_ci.stages.product_choice import choose_product, name_pattern
 
 SHA, OTHER = "a" * 40, "b" * 40
 WORKFLOW = ".github/workflows/build.yml"
@@ -144,7 +145,7 @@ def test_a_pattern_means_what_the_shell_means(pattern: str, name: str) -> None:
     import fnmatch
 
     wanted = replace(WANTED, selector=ArtifactSelector(name=pattern or "a"))
-    fits = build_choice.name_pattern(wanted, RUN)
+    fits = name_pattern(wanted, RUN)
     assert fits is not None
     assert fits(name) == fnmatch.fnmatchcase(name, pattern or "a")
 
