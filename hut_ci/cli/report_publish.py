@@ -18,11 +18,12 @@ from hut_ci.errors import ConfigError, PublishError, UsageError
 if TYPE_CHECKING:
     from hut_ci.cli.forges import Forges
     from hut_ci.forges.address import Address
-    from hut_ci.model import Request
-    from hut_ci.stages.publish import Missing, Status
+    from hut_ci.model import Evidence, Request
+    from hut_ci.stages.publish import Status
     from hut_ci.stages.sweep import Swept
 
 FORGE = "FORGE"
+ENDS = click.Choice(["success", "failure", "cancelled", "skipped"])
 SINCE = 72
 UNFETCHED = "the reports of the hardware jobs could not be fetched"
 
@@ -42,10 +43,17 @@ UNFETCHED = "the reports of the hardware jobs could not be fetched"
 )
 @click.option(
     "--fetched",
-    type=click.Choice(["success", "failure", "cancelled", "skipped"]),
+    type=ENDS,
     default="success",
     show_default=True,
     help="How the step ended that fetched REPORTS: what is missing after a failure was not fetched.",
+)
+@click.option(
+    "--ended",
+    type=ENDS,
+    default="success",
+    show_default=True,
+    help="How the hardware jobs ended: what is missing after `cancelled` was never begun.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was posted as a JSON list.")
 def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
@@ -61,7 +69,6 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """
     from hut_ci.cli.forges import forges_of, refuse_silence
     from hut_ci.reports.escaping import ci_log
-    from hut_ci.stages.publish import Missing
     from hut_ci.stages.request import read_request
 
     _refuse_both(options)
@@ -70,7 +77,7 @@ def publish(reports: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     forges = forges_of(request.builds, options["publish"] or request.publish, os.environ)
     if not forges.publish:
         raise UsageError("nothing says where to publish", todo="give `--publish github:OWNER/NAME`")
-    missing = Missing() if options["fetched"] == "success" else Missing(UNFETCHED)
+    missing = _missing(options["fetched"], options["ended"])
     posted, troubles = _deliver(request, documents, forges, options["comment"], missing)
     if as_json:
         give([_entry(where, status) for where, status in posted])
@@ -221,8 +228,18 @@ def _request_of(documents: Sequence[object], options: Any) -> Request:
     )
 
 
+def _missing(fetched: str, ended: str) -> Evidence:
+    """What stands in the place of a report that is not there."""
+    from hut_ci.model import Evidence
+    from hut_ci.stages.deliver import NO_REPORT
+
+    if fetched != "success":
+        return Evidence("no_report", {"what": UNFETCHED})
+    return Evidence("cancelled", {"name": "whoever stopped the workflow"}) if ended == "cancelled" else NO_REPORT
+
+
 def _deliver(
-    request: Request, documents: Sequence[object], forges: Forges, when: Any, missing: Missing
+    request: Request, documents: Sequence[object], forges: Forges, when: Any, missing: Evidence
 ) -> tuple[list[tuple[str, Status]], list[PublishError]]:
     from hut_ci.cli.delivery import DELIVERY_SECONDS
     from hut_ci.cli.forges import is_own_job, open_conversation, open_sink, tell

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hut_ci.model import Pair, Request
+from hut_ci.model import Evidence, Pair, Request
 from hut_ci.reports import states
 from hut_ci.reports.comment import comment
 from hut_ci.reports.escaping import cut
 from hut_ci.stages import publish
 from hut_ci.stages.aggregate import ORDER, Result, result, whole
 from hut_ci.stages.comment import Conversation, When, upsert
-from hut_ci.stages.publish import Missing, Status, StatusSink
+from hut_ci.stages.publish import Status, StatusSink
 from hut_ci.stages.serving import evidence
-from hut_ci.stages.verdict import sentence
+from hut_ci.stages.verdict import judge, sentence
 
-NO_REPORT = Missing()
+NO_REPORT = Evidence("no_report", {"what": "there is no report"})
 
 
-def results_of(request: Request, documents: Sequence[object], missing: Missing = NO_REPORT) -> list[Result]:
+def results_of(request: Request, documents: Sequence[object], missing: Evidence = NO_REPORT) -> list[Result]:
     """One result for each pair of the request: of the report about its slot, if that is to be believed."""
     return [_result(request, pair, _about(request, pair, documents, missing)) for pair in request.pairs]
 
 
 def deliver(
-    request: Request, documents: Sequence[object], forge: StatusSink, missing: Missing = NO_REPORT
+    request: Request, documents: Sequence[object], forge: StatusSink, missing: Evidence = NO_REPORT
 ) -> list[Status]:
     """Post the final status of every slot, and of all together. A missing or mismatching report is `error`.
 
@@ -39,8 +39,8 @@ def deliver(
 
 
 def _answer(request: Request, pair: Pair, document: object, forge: StatusSink) -> Status:
-    if isinstance(document, Missing) and pair.blocked is not None:
-        return publish.settle(forge, request.commit_sha, pair.context, evidence(pair), request.run_url)
+    if isinstance(document, Evidence):
+        return publish.settle(forge, request.commit_sha, pair.context, document, request.run_url)
     return publish.publish(
         document,
         forge,
@@ -75,14 +75,15 @@ def discuss(
     return upsert(conversation, request.pull_request, text, failed=failed, when=when, about=about)
 
 
-def _about(request: Request, pair: Pair, documents: Sequence[object], missing: Missing) -> object:
+def _about(request: Request, pair: Pair, documents: Sequence[object], missing: Evidence) -> object:
     """The report about the pair; of several the worst one, and what cannot be read as a report is the worst.
 
+    Without any, the evidence that stands in its place: what blocked the slot from the start, or `missing`.
     One that names no variant is about a slot's only pair, never about one of several.
     """
     variants = (pair.variant,) if request.shares_slot(pair) else (pair.variant, None)
     found = [document for document in documents if _slot(document) == pair.slot and _fits(document, pair, variants)]
-    return min(found, key=_badness, default=missing)
+    return min(found, key=_badness, default=missing if pair.blocked is None else evidence(pair))
 
 
 def _badness(document: object) -> int:
@@ -105,8 +106,8 @@ def _hardware(document: object) -> Mapping[str, Any]:
 
 
 def _result(request: Request, pair: Pair, document: object) -> Result:
-    if isinstance(document, Missing) and pair.blocked is not None:
-        return Result(request.name_of(pair), "blocked", sentence(evidence(pair)), pair.informational)
+    if isinstance(document, Evidence):
+        return Result(request.name_of(pair), judge(document).name.value, sentence(document), pair.informational)
     refused = publish.refusal(document, request.commit_sha, pair.slot, request)
     known = document if isinstance(document, Mapping) else None
     return result(request.name_of(pair), known, refused, informational=pair.informational)

@@ -45,13 +45,6 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """In the place of a report: why there is none."""
-
-    why: str = "there is no report"
-
-
-@dataclass(frozen=True, slots=True)
 class Posted:
     """The status of one context as a forge shows it."""
 
@@ -158,7 +151,7 @@ def refusal(document: object, sha: str | None, slot: str | None, request: Reques
     builds, a pass has to be of an artifact of the run that it names, or at least of the commit.
     """
     if not isinstance(document, Mapping):
-        return (document if isinstance(document, Missing) else Missing()).why
+        return "there is no report"
     if found := problems(document):
         return f"the report is not valid ({cut(found[0], 80)})"
     if "hardware" not in document:

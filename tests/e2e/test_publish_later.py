@@ -104,6 +104,19 @@ def test_reports_that_could_not_be_fetched_are_told_from_missing_ones(
     assert "could not be fetched" in answer.stdout
 
 
+def test_what_was_cancelled_before_it_began_is_no_failure_of_the_lab(
+    github: FakeGitHub, hut_ci: HutCi, tmp_path: Path
+) -> None:
+    """A newer push, or a person, stopped the workflow while its jobs waited for their runner."""
+    token_for(hut_ci, github)
+    asked = request(tmp_path, pairs=[{"slot": "hut-01"}])
+    answer = hut_ci("report", "publish", tmp_path / "nothing", "--request", asked, "--ended", "cancelled")
+    assert answer.code == 0, answer
+    assert last(github) == {"hardware / hut-01": "error", "hardware": "error"}
+    assert answer.stdout.count("cancelled by whoever stopped the workflow") == 2
+    assert "lab error" not in answer.stdout
+
+
 def test_one_report_says_itself_where_it_belongs(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     token_for(hut_ci, github)
     folder = tmp_path / "out"

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from hut_ci.errors import ConfigError
-from hut_ci.model import Pair, Request
+from hut_ci.model import Evidence, Pair, Request
 from hut_ci.reports import states
 from hut_ci.reports.comment import comment
 from hut_ci.stages.aggregate import ORDER, Result, whole
 from hut_ci.stages.check_run import check_run, remarks
 from hut_ci.stages.comment import MARKER, Comment, upsert
 from hut_ci.stages.deliver import deliver, discuss, results_of
-from hut_ci.stages.publish import Missing
 from hut_ci.stages.request import from_document, read_request
 
 RUNS = Path(__file__).parents[1] / "data" / "reports" / "runs"
@@ -193,7 +192,7 @@ def test_a_request_is_the_same_however_it_is_written(tmp_path: Path) -> None:
 
 def test_why_a_report_is_missing_is_told() -> None:
     sink = Sink()
-    deliver(asked("hut-01", "hut-02"), [recorded("fail")], sink, Missing("the disk was full"))
+    deliver(asked("hut-01", "hut-02"), [recorded("fail")], sink, Evidence("no_report", {"what": "the disk was full"}))
     assert sink.posted["hardware / hut-02"][1:] == (
         "error",
         "lab error: the disk was full",
