@@ -28,6 +28,7 @@ def main() -> None:
     from hut_ci.power.rescue import guard
 
     _say(guard(settings, lambda deadline: next_line(0, deadline)))
+    os._exit(0)  # it holds the slot's lock, and an orderly end of Python takes a while
 
 
 def next_line(descriptor: int, deadline: Deadline | None = None) -> str | None:
