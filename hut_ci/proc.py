@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 PROC = Path("/proc")
+GUARDIAN = "hut-ci-guardian"
+"""What a power guardian calls itself: whoever ends processes leaves it alone, for it has a relay to switch on again."""
 
 
 def program(pid: int) -> str:
@@ -58,16 +60,6 @@ def descendants(pid: int, family: Mapping[int, tuple[int, int]]) -> set[int]:
     while newest := {child for child, (parent, _group) in family.items() if parent in newest} - found:
         found |= newest
     return found
-
-
-def ignores(pid: int, number: int) -> bool:
-    """Whether the process ignores this signal (SigIgn of proc(5), a mask in hex); False for one that is gone."""
-    try:
-        lines = (PROC / str(pid) / "status").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return False
-    masks = (int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
-    return bool(next(masks, 0) >> (number - 1) & 1)
 
 
 def is_hidden(pid: int) -> bool:

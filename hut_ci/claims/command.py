@@ -190,7 +190,10 @@ def _tell(command: int, job: int, number: int) -> None:
 
 
 def _end(spared: Collection[int]) -> set[int]:
-    """Kill our children, but for `spared`, and then their children, which become ours; whoever does not end."""
+    """Kill our children, but for `spared`, and then their children, which become ours; whoever does not end.
+
+    A power guardian lets go by itself, once the relay of whatever was killed is on again.
+    """
     deadline = Deadline(END_SECONDS)
     foreign: set[int] = set()
     while (left := _children() - set(spared)) - foreign and not deadline.expired:
@@ -205,4 +208,5 @@ def _end(spared: Collection[int]) -> set[int]:
 
 
 def _children() -> set[int]:
-    return {pid for pid, (parent, _group) in proc.family().items() if parent == os.getpid()}
+    ours = {pid for pid, (parent, _group) in proc.family().items() if parent == os.getpid()}
+    return {pid for pid in ours if proc.name(pid) != proc.GUARDIAN}

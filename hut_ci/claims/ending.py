@@ -69,7 +69,7 @@ def _holding_processes(lab: Lab, slot: Slot, holder: Holder) -> Iterator[dict[in
     with ExitStack() as opened:
         pidfds: dict[int, int] = {}
         for pid in flock.keepers(lab, slot):
-            if pid == holder.pid or not proc.ignores(pid, signal.SIGTERM):
+            if proc.name(pid) != proc.GUARDIAN:
                 with suppress(OSError):
                     pidfds[pid] = os.pidfd_open(pid)
                     opened.callback(os.close, pidfds[pid])

@@ -13,7 +13,10 @@ import json
 import os
 import select
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hut_ci.proc import GUARDIAN
 
 if TYPE_CHECKING:
     from hut_ci.deadline import Deadline
@@ -23,6 +26,7 @@ def main() -> None:
     """Read settings and progress from stdin until `done` or end-of-file; runs as its own process."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    Path("/proc/self/comm").write_text(GUARDIAN)
     settings: dict[str, Any] = json.loads(next_line(0) or "")
     _say("ready")
     from hut_ci.power.rescue import guard

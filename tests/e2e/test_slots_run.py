@@ -95,6 +95,19 @@ def test_nothing_of_the_command_is_left(lab_of: LabOf, hut_ci: HutCi) -> None:
             stranger.kill()
 
 
+def test_a_power_guardian_is_left_to_its_work(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """The command may have cycled another slot's power and been killed between off and on."""
+    lab = lab_of()
+    guardian = "setsid bash -c 'printf hut-ci-guardian >/proc/$$/comm; echo $$ >guardian; read -r _ <go' >/dev/null 2>&1"
+    os.mkfifo(hut_ci.folder / "go")
+    code, _, err = run_in(hut_ci, lab, "bash", "-c", f"{guardian} & until [ -s guardian ]; do sleep 0.01; done")
+    pid = int((hut_ci.folder / "guardian").read_text())
+    try:
+        assert (code, err, alive(pid)) == (0, "", True)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("victim", ["wrapper", "minder", "job"])
 def test_a_killed_wrapper_takes_all_of_its_command_with_it(lab_of: LabOf, hut_ci: HutCi, victim: str) -> None:
     """WS8-6: one of the two processes above the command is killed, or everything in the wrapper's process group."""
@@ -147,7 +160,7 @@ def test_a_signal_to_our_group_arrives_once(lab_of: LabOf, hut_ci: HutCi) -> Non
         run.wait_for("^caught$")
         os.killpg(run.process.pid, signal.SIGUSR1)
         assert run.end() == 7
-    assert run.text.splitlines() == ["ready", "caught", "over"]
+    assert run.text.splitlines().count("caught") == 1
 
 
 def test_a_command_has_the_terminal(lab_of: LabOf, hut_ci: HutCi) -> None:
@@ -166,7 +179,6 @@ def test_a_command_has_the_terminal(lab_of: LabOf, hut_ci: HutCi) -> None:
 
 COMMANDS = {
     "alone": "{run}",
-    "below_sh": "sh -c '{run}; exit $?'",
     "below_make": "make --no-print-directory -f Makefile flash",
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from power_answers import ANSWERS
 
+from hut_ci import proc
 from hut_ci.claims.flock import claim
 from hut_ci.config import load_lab
 from hut_ci.credentials import Token
@@ -411,6 +412,7 @@ def test_the_guardian_is_deaf_to_signals_but_not_immortal(
     ]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(guardian, number)
+    assert proc.name(guardian) == proc.GUARDIAN  # so that whoever ends all that a command started leaves it alone
     state = hut_ci(virtual, "power", "status", "hut-01", "--json")
     shown = json.loads(state.stdout)
     assert (shown["state"], shown["cut_short"]) == ("off", True)
