@@ -98,7 +98,8 @@ def test_nothing_of_the_command_is_left(lab_of: LabOf, hut_ci: HutCi) -> None:
 def test_a_power_guardian_is_left_to_its_work(lab_of: LabOf, hut_ci: HutCi) -> None:
     """The command may have cycled another slot's power and been killed between off and on."""
     lab = lab_of()
-    guardian = "setsid bash -c 'printf hut-ci-guardian >/proc/$$/comm; echo $$ >guardian; read -r _ <go' >/dev/null 2>&1"
+    named = "printf hut-ci-guardian >/proc/$$/comm; echo $$ >guardian; read -r _ <go"
+    guardian = f"setsid bash -c '{named}' >/dev/null 2>&1"
     os.mkfifo(hut_ci.folder / "go")
     code, _, err = run_in(hut_ci, lab, "bash", "-c", f"{guardian} & until [ -s guardian ]; do sleep 0.01; done")
     pid = int((hut_ci.folder / "guardian").read_text())
