@@ -23,6 +23,11 @@ def slots_file(project: Path) -> Path:
     return next(path for path in (project / ".github" / "slots.json", project / "slots.json") if path.exists())
 
 
+def test_the_index_names_every_folder() -> None:
+    index = (EXAMPLES / "README.md").read_text("utf-8")
+    assert [path.name for path in EXAMPLES.iterdir() if path.is_dir() and f"({path.name}/)" not in index] == []
+
+
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.name)
 def test_every_variant_has_a_board(project: Path) -> None:
     wanted = config.load_project(project / "hut.yml")
