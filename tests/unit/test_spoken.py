@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hut_ci.stages.spoken import MOST_NAMES, Command, help_text, in_comment, in_label
@@ -99,11 +99,13 @@ def test_whatever_is_written_the_first_whole_line_counts() -> None:
     assert [text for text in WRITTEN if in_comment(text) != next(iter(commands(text)), None)] == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=8).map("".join))
 def test_whatever_is_written_between_it(text: str) -> None:
     assert in_comment(text) == next(iter(commands(text)), None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["hil", ":", "hut-01", "-", " "]) | st.text(max_size=3), max_size=5).map("".join))
 def test_whatever_a_label_is_called(name: str) -> None:
     command = in_label(name)
