@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +44,7 @@ def command(forges: tuple[str, ...], lab: Path | None, runners: tuple[Path, ...]
     Nothing is changed: no port is opened, no relay switched, and writes to a forge are tried on a
     commit that does not exist. With --forge the lab is looked at where --lab or --runner is given, too.
     """
+    from hut_ci.cli.json_answers import give
     from hut_ci.forges.address import parse_address
 
     addresses = [parse_address(forge, os.environ) for forge in forges]
@@ -55,7 +55,7 @@ def command(forges: tuple[str, ...], lab: Path | None, runners: tuple[Path, ...]
     rights = {str(address): _rights(address) for address in addresses}
     if as_json:
         found |= {name: [dataclasses.asdict(right) for right in held] for name, held in rights.items()}
-        click.echo(json.dumps(found, indent=2))
+        give(found)
     else:
         for name, held in rights.items():
             _show(name, held)

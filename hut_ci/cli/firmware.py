@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,7 @@ def inspect(path: Path, hut: Path | None, chip: str | None, as_json: bool) -> No
       hut-ci firmware inspect build/
       hut-ci firmware inspect firmware.zip --json
     """
+    from hut_ci.cli.json_answers import give
     from hut_ci.errors import UsageError
     from hut_ci.firmware import describe, load
     from hut_ci.firmware.chips import CHIPS, chip_name
@@ -51,7 +51,7 @@ def inspect(path: Path, hut: Path | None, chip: str | None, as_json: bool) -> No
         plan = load(path, Path(workdir), _settings(hut), chip=name)
     facts = describe(plan)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=True))
+        give(facts)
     else:
         _table(facts)
 

@@ -19,8 +19,10 @@ _GIVEN = "hut_ci.json_answer"
 
 def give(document: object) -> None:
     """Print the command's answer; an error that follows adds none."""
+    from hut_ci.reports.escaping import ci_log_json
+
     click.get_current_context().meta[_GIVEN] = True
-    click.echo(json.dumps(document, indent=2))
+    click.echo(ci_log_json(json.dumps(document, indent=2)))
 
 
 def tell_errors_in_json(command: click.Command) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -92,6 +91,7 @@ def command(**options: Any) -> None:
     The choice is that of `hut-ci run --commit`: hut.yml of the commit (of its base branch for a
     pull request) names it, its job and run are checked, its bytes have the forge's digest.
     """
+    from hut_ci.cli.json_answers import give
     from hut_ci.cli.workflow_commands import give_outputs
     from hut_ci.stages.artifact import full_sha
 
@@ -100,7 +100,7 @@ def command(**options: Any) -> None:
     told = facts(artifact)
     give_outputs({output: str(told[fact] or "") for output, fact in OUTPUTS.items()})
     if options["as_json"]:
-        click.echo(json.dumps(told, indent=2))
+        give(told)
     else:
         _show(artifact)
 

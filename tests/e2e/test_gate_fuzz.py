@@ -85,6 +85,7 @@ def test_who_may_not_write_hears_the_same_whatever_he_writes(
 @SOME
 @given(text=COMMENTS, label=LABELS, branch=WRITTEN)
 @example(text="/hil", label="hil", branch="@everyone")
+@example(text="/hil", label="hil", branch="x ##[add-mask]e")
 @example(text="/hil www.evil.example", label="hil", branch="www.evil.example/#1")
 def test_an_answer_mentions_nobody_and_leads_nowhere(
     github: FakeGitHub, repo: Repository, tmp_path: Path, text: str, label: str, branch: str

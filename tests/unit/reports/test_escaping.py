@@ -1,5 +1,6 @@
 """Security 12 and 13: text from outside is only ever text, wherever it is shown."""
 
+import json
 import re
 from xml.etree import ElementTree as ET
 
@@ -95,6 +96,14 @@ def test_markdown_block_holds_everything(lines: list[str]) -> None:
 def test_ci_log_holds_no_command(text: str) -> None:
     for line in re.split(r"\r\n|\r|\n", escaping.ci_log(text)):
         assert not is_command(line)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_json_in_a_ci_log_holds_no_command(text: str) -> None:
+    """And is the same document; the control below sees what the raw texts hold."""
+    written = escaping.ci_log_json(json.dumps({"a": [text, f"#{text}"]}, indent=2))
+    assert not any(is_command(line) for line in written.split("\n"))
+    assert json.loads(written) == {"a": [text, f"#{text}"]}
 
 
 def test_ci_log_negative_control() -> None:
