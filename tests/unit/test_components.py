@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from hut_ci import __version__
 from hut_ci.cli import COMMANDS, hut_ci
 from hut_ci.reports.child_pipeline import INPUTS, INSTALL, child_pipeline
 from hut_ci.stages.request import from_document
@@ -19,6 +20,7 @@ from hut_ci.stages.request import from_document
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "templates").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "examples").glob("gitlab-*/.gitlab-ci.yml"))
+RELEASES = "https://github.com/hut-ci/hut_ci/releases/download"
 FREE = {"slots"}
 """Inputs that may hold any text: a JSON document."""
 SPEC = {
@@ -144,6 +146,14 @@ def test_no_pattern_lets_a_command_or_a_line_end_through(path: Path) -> None:
             assert not re.search(_re2(spec["regex"]), bad), (name, bad)
         if name not in prose:
             assert not re.search(_re2(spec["regex"]), "`id`"), name
+
+
+@pytest.mark.parametrize("path", [path for path in TEMPLATES if path.stem != "power-cycle"], ids=lambda path: path.stem)
+def test_the_hosted_jobs_install_the_release_that_the_component_belongs_to(path: Path) -> None:
+    """Not a bare name, which whoever owns it in some index could fill."""
+    header = next(yaml.safe_load_all(path.read_text("utf-8")))
+    wheel = f"hut_ci-{__version__}-py3-none-any.whl"
+    assert header["spec"]["inputs"]["install"]["default"] == f"{RELEASES}/v{__version__}/{wheel}"
 
 
 def _re2(regex: str) -> str:
