@@ -413,6 +413,7 @@ class Request:
     builds: str | None = None
     publish: tuple[str, ...] = ()
     pull_request: int | None = None
+    base_ref: str | None = None
     run_id: str | None = None
     run_url: str | None = None
     aggregate: str | None = "hardware"

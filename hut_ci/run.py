@@ -47,8 +47,9 @@ class Order:
 
     `build` is None when the artifact of `commit_sha` comes from a forge. `slot` is an id, a label, a chip or
     a tag. `wait` bounds the queue for a slot, `limit` the whole run; after the instant `not_after` nobody waits for
-    the answer any more. `request_digest` is that of the document that asked. `run_id` names the build's run,
-    `allow_fork` and `skip_tested` were asked for explicitly.
+    the answer any more. `base_ref` is the branch that the pull request went into when it was asked for.
+    `request_digest` is that of the document that asked. `run_id` names the build's run, `allow_fork` and `skip_tested`
+    were asked for explicitly.
     """
 
     lab: Lab
@@ -64,6 +65,7 @@ class Order:
     wait: float
     limit: float
     pull_request: int | None = None
+    base_ref: str | None = None
     run_id: str | None = None
     allow_fork: bool = False
     skip_tested: bool = False

@@ -46,6 +46,7 @@ def completed(slot: str | None, options: dict[str, Any]) -> tuple[str | None, di
         "allow_fork": options["allow_fork"] or request.forks_allowed,
         "skip_tested": options["skip_tested"] or request.skip_tested,
         "not_after": request.not_after,
+        "base_ref": request.base_ref,
         "named_context": pair.context,
         "request_digest": request.digest,
     }

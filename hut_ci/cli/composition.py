@@ -61,6 +61,7 @@ def order(lab: Lab, slot: str | None, options: Mapping[str, Any]) -> Order:
         wait=finite(options["wait"], "--wait"),
         limit=finite(within_job(options["limit"], os.environ) or lab.max_run_seconds, "--limit"),
         pull_request=options.get("pull_request"),
+        base_ref=options.get("base_ref"),
         run_id=options.get("run_id"),
         allow_fork=options.get("allow_fork", False),
         skip_tested=options.get("skip_tested", False),

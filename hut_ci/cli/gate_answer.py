@@ -98,7 +98,8 @@ class Gate:
 
         options, builds = self.options, self.forges.builds or self.address
         ask = allow(event, opened(open_trigger, self.address), options["forks"])
-        project = project_at(opened(open_builds, builds), ask.commit_sha, ask.pull_request).project
+        found = project_at(opened(open_builds, builds), ask.commit_sha, ask.pull_request, ask.base_ref)
+        project = found.project
         slots = lab_slots(options["slots"], self.address)
         choices = select(slots, project, ask.names or (options["only"] or "").split())
         return request_document(
@@ -111,6 +112,7 @@ class Gate:
             answer_within=options["answer_within"],
             context=options["context"],
             aggregate=options["aggregate"],
+            base_ref=found.base_ref,
             runners=known_runners(self.address, [slot for slot, _ in choices]),
         )
 

@@ -55,6 +55,7 @@ class Wish:
     commit_sha: str
     hut: Path | None
     pull_request: int | None
+    base_ref: None = None
     build: None = None
 
 

@@ -34,6 +34,8 @@ class Asked(Protocol):
     def commit_sha(self) -> str | None: ...
     @property
     def pull_request(self) -> int | None: ...
+    @property
+    def base_ref(self) -> str | None: ...
 
 
 def project(order: Asked, forges: Forges, say: Callable[[str], None]) -> Found:
@@ -49,9 +51,9 @@ def project(order: Asked, forges: Forges, say: Callable[[str], None]) -> Found:
         return Found(config.load_project(order.hut))
     files = open_builds(address, os.environ, Deadline(ASKING_SECONDS), say)
     if order.hut is None:
-        return project_at(files, order.commit_sha, order.pull_request)
+        return project_at(files, order.commit_sha, order.pull_request, order.base_ref)
     if order.pull_request is not None:
-        checked_head(files, order.commit_sha, order.pull_request)
+        checked_head(files, order.commit_sha, order.pull_request, order.base_ref)
     return Found(config.load_project(order.hut))
 
 

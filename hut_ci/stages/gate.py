@@ -34,11 +34,13 @@ def request_document(
     answer_within: float,
     context: str | None = None,
     aggregate: str | None = None,
+    base_ref: str | None = None,
     runners: Sequence[Runner] | None = None,
 ) -> dict[str, Any]:
     """A hut.request.v1; `answer_within` is in seconds from now, `context` a template with {slot}.
 
-    `runners` are those that there are, None where that is not known.
+    `base_ref` is the branch whose hut.yml `project` is. `runners` are those that there are, None where that is not
+    known.
     """
     named = project.variants != Project().variants
     served = {variant.name for slot, variant in choices if blocked_by(slot, runners) is None}
@@ -53,6 +55,7 @@ def request_document(
         publish=list(publish_to),
         commit_sha=ask.commit_sha,
         pull_request=ask.pull_request,
+        base_ref=base_ref,
         run_id=ask.run_id,
         run_url=run_url,
         pairs=pairs,

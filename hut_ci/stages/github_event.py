@@ -82,6 +82,7 @@ def _label(data: Json, prefix: str) -> Event | Ignored:
         sender=str(data["sender"]["login"]),
         command=command,
         label=name,
+        base_ref=str(data["pull_request"]["base"]["ref"]),
     )
 
 

@@ -28,25 +28,26 @@ class Files(Protocol):
 class Found:
     """`changed` says that the pull request changes hut.yml, and that its base's was taken nevertheless.
 
-    `of_commit` says that the tested commit decided, by its own hut.yml or by having none.
+    `of_commit` says that the tested commit decided, by its own hut.yml or by having none; else `base_ref` did.
     """
 
     project: Project
     changed: bool = False
     notes: tuple[str, ...] = ()
     of_commit: bool = False
+    base_ref: str | None = None
 
 
-def project_at(files: Files, commit_sha: str, pull_number: int | None) -> Found:
+def project_at(files: Files, commit_sha: str, pull_number: int | None, base_ref: str | None = None) -> Found:
     """The project file of a pushed commit, or of the base branch for a pull request.
 
-    Raises Refused where the pull request's head is another commit by now, ConfigError for a file that says nonsense,
-    ArtifactError where the forge does not answer.
+    Raises Refused where the pull request's head or base (`base_ref`, where it is known) is another by now, ConfigError
+    for a file that says nonsense, ArtifactError where the forge does not answer.
     """
     if pull_number is None:
         data = _read(files, commit_sha)
         return Found(_project(data, f"{NAME}@{commit_sha[:12]}"), notes=_absent(data, commit_sha[:12]), of_commit=True)
-    pull = checked_head(files, commit_sha, pull_number)
+    pull = checked_head(files, commit_sha, pull_number, base_ref)
     base, head = _read(files, pull.base_ref), _read(files, commit_sha)
     if base is None and head is not None:
         raise UsageError(
@@ -56,13 +57,18 @@ def project_at(files: Files, commit_sha: str, pull_number: int | None) -> Found:
         )
     changed = base != head
     told = (f"this pull request changes {NAME}; that of {pull.base_ref} was used",) if changed else ()
-    return Found(_project(base, f"{NAME}@{pull.base_ref}"), changed, (*_absent(base, pull.base_ref), *told))
+    notes = (*_absent(base, pull.base_ref), *told)
+    return Found(_project(base, f"{NAME}@{pull.base_ref}"), changed, notes, base_ref=pull.base_ref)
 
 
-def checked_head(files: Files, commit_sha: str, pull_number: int) -> PullRequest:
-    """The pull request, if it is open and the commit is its head. Raises Refused otherwise."""
+def checked_head(files: Files, commit_sha: str, pull_number: int, base_ref: str | None = None) -> PullRequest:
+    """The pull request, if it is open, the commit is its head and (where known) `base_ref` its base.
+
+    Raises Refused otherwise.
+    """
     pull = files.pull_request(pull_number)
     check_head(pull, commit_sha)
+    check_base(pull, base_ref)
     return pull
 
 
@@ -79,6 +85,19 @@ def check_head(pull: PullRequest, commit_sha: str) -> None:
             f"the head of pull request {pull.number} is {pull.head_sha[:12]} now, not {commit_sha[:12]}",
             why="commits were pushed since this one was asked for",
             todo="ask again for the new head",
+        )
+
+
+def check_base(pull: PullRequest, base_ref: str | None) -> None:
+    """Raises Refused where the pull request goes into another branch than when it was asked for; None: not known.
+
+    Its author may choose a branch whose hut.yml expects less, and go back once the test has passed.
+    """
+    if base_ref not in (None, pull.base_ref):
+        raise Refused(
+            f"pull request {pull.number} goes into {pull.base_ref[:80]} now, not into {str(base_ref)[:80]}",
+            why="its base was changed after somebody asked for the test, and the base's hut.yml judges it",
+            todo="look at the base, then ask again",
         )
 
 

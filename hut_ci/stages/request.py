@@ -16,7 +16,10 @@ from hut_ci.stages.publish import CONTEXT
 
 SCHEMA = "hut.request.v1"
 SIZE_LIMIT = 1 << 20
-PLAIN = ("repository", "builds", "pull_request", "run_id", "run_url", "forks_allowed", "skip_tested", "aggregate")
+PLAIN = (
+    *("repository", "builds", "pull_request", "base_ref", "run_id", "run_url"),
+    *("forks_allowed", "skip_tested", "aggregate"),
+)
 
 
 def read_request(source: str) -> Request:

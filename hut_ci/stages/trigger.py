@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from hut_ci.errors import Refused, UsageError
 from hut_ci.model import PullRequest
 from hut_ci.stages.artifact import full_sha
-from hut_ci.stages.project_source import check_head
+from hut_ci.stages.project_source import check_base, check_head
 from hut_ci.stages.spoken import Command
 
 EVERYTHING = Command()
@@ -29,7 +29,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, as the forge told it; `sender` is who commented or labelled, `at` when (an instant)."""
+    """What happened, as the forge told it; `sender` is who commented or labelled, `at` when (an instant).
+
+    `base_ref` is the branch that the pull request went into at that moment, where the event tells.
+    """
 
     kind: Kind
     commit_sha: str | None = None
@@ -40,6 +43,7 @@ class Event:
     comment_id: str | None = None
     at: str | None = None
     run_id: str | None = None
+    base_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Ask:
     pull_request: int | None = None
     run_id: str | None = None
     forks_allowed: bool = False
+    base_ref: str | None = None
 
 
 def number(value: object) -> int:
@@ -95,7 +100,8 @@ def allow(event: Event, forge: Forge, forks: Forks = "never") -> Ask:
         )
     sha = _frozen(event, pull, forge)
     check_head(pull, sha)
-    return Ask(sha, event.command.names, pull.number, forks_allowed=pull.from_fork)
+    check_base(pull, event.base_ref)
+    return Ask(sha, event.command.names, pull.number, forks_allowed=pull.from_fork, base_ref=pull.base_ref)
 
 
 def _frozen(event: Event, pull: PullRequest, forge: Forge) -> str:

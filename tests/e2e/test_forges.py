@@ -209,6 +209,31 @@ def test_a_pull_request_is_judged_by_its_base(
     assert len(repo.comments(12)) == 1
 
 
+def test_another_base_than_when_it_was_asked_for_is_refused(
+    github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
+) -> None:
+    """The author of a pull request may change its base at any time, such as to an old branch that expects less."""
+    repo = github_with_decoys(github, zipped(firmware("hello")))
+    repo.add_commit(OTHER, files={"hut.yml": HUT.replace("ready", "hello")})
+    repo.set_branch("old", OTHER)
+    repo.add_pull(12, head_sha=SHA, base_ref="old")
+    token_for(hut_ci, github)
+    lab = lab_of()
+    asked = {
+        "schema_version": "hut.request.v1",
+        "builds": GITHUB,
+        "commit_sha": SHA,
+        "pull_request": 12,
+        "pairs": [{"slot": "hut-01"}],
+        "not_after": "2099-01-01T00:00:00Z",
+    }
+    answer = hut_ci.run("--request", json.dumps({**asked, "base_ref": "main"}), lab=lab.lab_yml)
+    check(answer, "error", 9)
+    assert "pull request 12 goes into old now, not into main" in answer.stdout
+    assert not flashed(lab)
+    check(hut_ci.run("--request", json.dumps({**asked, "base_ref": "old"}), lab=lab.lab_yml), "pass", 0)
+
+
 def test_a_head_that_moved_is_refused(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     repo = github_with_decoys(github, zipped(firmware("ready")))
     repo.add_pull(12, head_sha=OTHER, base_ref="main")

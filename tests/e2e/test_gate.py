@@ -94,7 +94,7 @@ class Job:
         payload = {
             "action": "labeled",
             "label": {"name": name},
-            "pull_request": {"number": 12, "head": {"sha": sha}},
+            "pull_request": {"number": 12, "head": {"sha": sha}, "base": {"ref": "main"}},
             "sender": {"login": login},
         }
         return self.happens("pull_request_target", payload, *argv)
@@ -170,6 +170,7 @@ def test_a_label_by_who_may_write(job: Job) -> None:
     assert answer.code == 0, answer
     assert set(job.states()) == {"hardware / hut-02 / i2s", "hardware / hut-02 / small", "hardware"}
     assert (outputs["pull-request"], outputs["commit-sha"]) == ("12", HEAD)
+    assert json.loads(outputs["request"])["base_ref"] == "main", "whose hut.yml chose, and is to judge"
     assert job.repo.pulls[12].labels == ["hil", "bug"], "another label than the one that was set"
     job.labels("hil")
     assert job.repo.pulls[12].labels == ["bug"], "removed after use"

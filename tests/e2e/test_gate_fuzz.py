@@ -50,11 +50,11 @@ def commented(text: str, login: str) -> dict[str, Any]:
     return {"event": "issue_comment", "payload": payload}
 
 
-def labelled(name: str, login: str) -> dict[str, Any]:
+def labelled(name: str, login: str, base: str = "main") -> dict[str, Any]:
     payload = {
         "action": "labeled",
         "label": {"name": name},
-        "pull_request": {"number": 12, "head": {"sha": HEAD}},
+        "pull_request": {"number": 12, "head": {"sha": HEAD}, "base": {"ref": base}},
         "sender": {"login": login},
     }
     return {"event": "pull_request_target", "payload": payload}
@@ -94,7 +94,7 @@ def test_an_answer_mentions_nobody_and_leads_nowhere(
     repo.add_commit(BARE, files={})
     repo.set_branch(branch, BARE)
     repo.pulls[12].base_ref = branch
-    for case in (commented(text, "ada"), labelled(label, "ada")):
+    for case in (commented(text, "ada"), labelled(label, "ada", branch)):
         told = answer(github, case, tmp_path)
         assert not any(is_command(line) for line in told.printed.splitlines())
     assert len(set(map(kind, replies(repo)))) == len(replies(repo)) <= 2

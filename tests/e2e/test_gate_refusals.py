@@ -59,7 +59,7 @@ def label_event() -> dict[str, object]:
     return {
         "action": "labeled",
         "label": {"name": "hil"},
-        "pull_request": {"number": 12, "head": {"sha": HEAD}},
+        "pull_request": {"number": 12, "head": {"sha": HEAD}, "base": {"ref": "main"}},
         "sender": {"login": "ada"},
     }
 

@@ -145,6 +145,7 @@ DIFFERENCES: dict[str, tuple[str, object]] = {
     "comment-on-a-closed-request": ("github.pull.state", "open"),
     "label-of-who-may-only-triage": ("payload.sender.login", "ada"),
     "label-before-a-push": ("github.pull.head_sha", HEAD),
+    "label-on-a-fork-before-another-base": ("github.pull.base_ref", "main"),
     "label-and-a-later-push": ("payload.action", "labeled"),
     "label-that-is-hostile": ("payload.label.name", "hil:hut-01"),
     "build-of-a-fork": ("payload.workflow_run.head_repository.id", 1001),

@@ -92,6 +92,7 @@ def test_a_label_as_github_sends_it_asks_by_our_name() -> None:
             pull_request=payload["number"],
             sender=payload["sender"]["login"],
             label="hil",
+            base_ref=payload["pull_request"]["base"]["ref"],
         )
 
 

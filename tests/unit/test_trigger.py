@@ -47,11 +47,11 @@ def named(sha: str) -> Event:
     [
         (Event("push", commit_sha=HEAD), Forge(), "never", Ask(HEAD)),
         (Event("build", HEAD, 12, run_id="7"), Forge(), "never", Ask(HEAD, (), 12, "7")),
-        (LABEL, Forge(), "never", Ask(HEAD, (), 12)),
-        (COMMENT, Forge(), "never", Ask(HEAD, (), 12)),
-        (named(HEAD), Forge(built=None), "never", Ask(HEAD, ("hut-01",), 12)),
-        (LABEL, Forge(FORK), "asked", Ask(HEAD, (), 12, forks_allowed=True)),
-        (named(HEAD), Forge(FORK), "asked", Ask(HEAD, ("hut-01",), 12, forks_allowed=True)),
+        (LABEL, Forge(), "never", Ask(HEAD, (), 12, base_ref="main")),
+        (COMMENT, Forge(), "never", Ask(HEAD, (), 12, base_ref="main")),
+        (named(HEAD), Forge(built=None), "never", Ask(HEAD, ("hut-01",), 12, base_ref="main")),
+        (LABEL, Forge(FORK), "asked", Ask(HEAD, (), 12, base_ref="main", forks_allowed=True)),
+        (named(HEAD), Forge(FORK), "asked", Ask(HEAD, ("hut-01",), 12, base_ref="main", forks_allowed=True)),
     ],
 )
 def test_a_run_that_may_be(event: Event, forge: Forge, forks: Forks, expected: Ask) -> None:

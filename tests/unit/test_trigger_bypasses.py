@@ -20,7 +20,7 @@ BEFORE, AT, AFTER = "2026-02-12T12:00:00Z", "2026-02-12T12:00:01Z", "2026-02-12T
 PULL = PullRequest(12, HEAD, "main", from_fork=False)
 FORK = replace(PULL, from_fork=True)
 COMMENT = Event("comment", pull_request=12, sender="ada", comment_id="7", at=AT)
-LABEL = Event("label", commit_sha=HEAD, pull_request=12, sender="ada", label="hil")
+LABEL = Event("label", commit_sha=HEAD, pull_request=12, sender="ada", label="hil", base_ref="main")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ ATTACKS: dict[str, Attack] = {
     "a name that differs in case": (replace(COMMENT, sender="ADA"), Forge(), "asked"),
     "a push between the label and the gate": (LABEL, Forge(replace(PULL, head_sha=STRANGERS)), "asked"),
     "a push to a fork between the label and the gate": (LABEL, Forge(replace(FORK, head_sha=STRANGERS)), "asked"),
+    "another base between the label and the gate": (LABEL, Forge(replace(FORK, base_ref="old")), "asked"),
     "a push between the look and the comment": (COMMENT, Forge(built=AFTER), "asked"),
     "a push in the second of the comment": (COMMENT, Forge(built=AT), "asked"),
     "a head that was never built": (COMMENT, Forge(built=None), "asked"),
@@ -119,6 +120,14 @@ class Following(Forge):
 
 
 @dataclass(frozen=True)
+class Constant(Forge):
+    """Gives the base that an event speaks of, whatever the request goes into now."""
+
+    def pull_request(self, number: int) -> PullRequest:
+        return replace(super().pull_request(number), base_ref="main")
+
+
+@dataclass(frozen=True)
 class Reopening(Forge):
     """Takes every request for an open one."""
 
@@ -170,6 +179,7 @@ HOLES: dict[str, tuple[Decide, set[str]]] = {
             "a commit of another request",
         },
     ),
+    "a base may change": (with_forge(Constant), {"another base between the label and the gate"}),
     "a request is always open": (with_forge(Reopening), {"a request that was closed"}),
 }
 
