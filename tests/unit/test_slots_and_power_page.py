@@ -89,6 +89,14 @@ def test_the_timer_runs_a_command_that_exists() -> None:
     assert {"OnBootSec", "OnUnitInactiveSec"} <= set(timer["Timer"])
 
 
+def test_the_timer_can_run_the_switches_that_are_programs() -> None:
+    """They need a folder of their own, and ProtectSystem=strict leaves no other one; one that hangs ends the timer."""
+    service = _unit("hut-ci-power-repair.service")["Service"]
+    assert service["ProtectSystem"] == "strict"
+    assert f"TMPDIR=/run/{service['RuntimeDirectory']}" in service["Environment"].split()
+    assert service["TimeoutStartSec"] == "15min"
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS.iterdir():
