@@ -24,15 +24,22 @@ class Line(Protocol):
     def write(self, data: bytes) -> None: ...
 
 
-def converse(line: Line, show: Callable[[str], None], typed: int | None, deadline: Deadline) -> int | None:
+def converse(
+    line: Line,
+    show: Callable[[str], None],
+    typed: int | None,
+    deadline: Deadline,
+    look: Callable[[], None] = lambda: None,
+) -> int | None:
     """Show what the board says until the deadline, and send it what can be read from the descriptor `typed`.
 
-    `show` gets text that a terminal may print, line ends included. Answers `typed`, None once it has ended. Raises
-    BoardError when the port vanishes.
+    `show` gets text that a terminal may print, line ends included. `look` is called again and again, and ends this by
+    raising. Answers `typed`, None once it has ended. Raises BoardError when the port vanishes.
     """
     splitter = LineSplitter()
     shown, heard = "", time.monotonic()
     while not deadline.expired:
+        look()
         data = line.read(deadline.within(LOOK_SECONDS))
         if data:
             heard = time.monotonic()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -86,8 +89,18 @@ def _watch(slot: Slot, baud: int, reset: bool, show: Callable[[str], None], dead
                 if reset:
                     line.reset()
                     reset = False
-                typed = converse(line, show, typed, deadline)
+                typed = converse(line, show, typed, deadline, _refuse_deserted)
         except BoardError as error:
             if error.evidence != "port_gone":
                 raise
             tell(f"note: {error}; waiting for it to return")
+
+
+def _refuse_deserted() -> None:
+    """Raises BrokenPipeError once nobody reads what we show: a silent board would never let us write, and notice."""
+    if sys.stdout is None:
+        return
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # POLLERR and POLLHUP are always told
+    if poll.poll(0):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

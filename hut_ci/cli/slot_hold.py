@@ -110,7 +110,7 @@ def release(slot_id: str, lab_path: Path | None, as_json: bool) -> None:
 @click.option(
     "--grace", type=Duration(0.0, 600.0), default="15s", show_default=True, metavar="TIME", help="For an orderly end."
 )
-@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing: whoever holds it.")
 @lab_option
 @json_option
 def steal(
@@ -138,17 +138,20 @@ def steal(
         raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id}")
     if not yes:
         _confirm(f"End {notes.who(holder)} on {slot.id}?")
-    ended: list[str] = []
+    victim, ended = holder, ""
 
     def end(_waiting: dict[str, Any]) -> None:
-        if not ended:  # called first when our place is before all others
-            ended.append(end_holder(lab, slot, holder, grace, lambda: _record(lab, slot, holder, why)))
+        nonlocal victim, ended
+        now = flock.holder(lab, slot)  # our place is before all others: it goes to nobody else from here on
+        if not ended and now is not None:
+            victim = now if yes else _still(slot, holder, now)
+            ended = end_holder(lab, slot, victim, grace, lambda: _record(lab, slot, victim, why))
 
     with cancellation(), keeper(lab, slot, why, seconds=seconds, wait=grace + 120.0, front=True) as started:
         event = started.until("held", end)
         _repair(lab, slot)
         started.detach()
-    tell(f"{slot.id} was taken from {notes.who(holder)}, which ended by {ended[0] if ended else 'itself'}")
+    tell(f"{slot.id} was taken from {notes.who(victim)}, which ended by {ended or 'itself'}")
     _answer(slot, event, seconds, as_json)
 
 
@@ -178,6 +181,20 @@ def _confirm(question: str) -> None:
             "nobody is there to confirm the steal", why="standard input is no terminal", todo="add --yes to mean it"
         )
     click.confirm(question, abort=True, err=True)
+
+
+def _still(slot: Slot, asked: Holder, now: Holder) -> Holder:
+    """Whom the operator was asked about. Raises SlotError where somebody else has the slot by now."""
+    from hut_ci.claims import notes
+    from hut_ci.errors import SlotError
+
+    if (asked.pid, asked.since_utc) != (now.pid, now.since_utc):
+        raise SlotError(
+            f"{slot.id} is held by {notes.who(now)} by now, and nobody was ended",
+            why=f"you were asked about {notes.who(asked)}",
+            todo="call this command again, or with --yes to mean whoever holds it",
+        )
+    return now
 
 
 def _record(lab: Lab, slot: Slot, holder: Holder, why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -374,6 +375,21 @@ def test_a_steal_is_confirmed(lab_of: LabOf, hut_ci: HutCi) -> None:
         pass
 
 
+def test_a_steal_ends_nobody_but_whom_it_asked_about(lab_of: LabOf, hut_ci: HutCi) -> None:
+    """The slot changes hands while the question stands: whoever has it by then keeps it."""
+    lab = lab_of()
+    at = ("--lab", lab.lab_yml)
+    assert hut_ci("slots", "hold", "hut-01", "--why", "asked about", *at).code == 0
+    with at_a_terminal(hut_ci, "slots", "steal", "hut-01", "--why", "x", *at) as (steal, tty):
+        read_until(tty, b"[y/N]")
+        assert hut_ci("slots", "release", "hut-01", *at).code == 0
+        with claimed(lab):
+            os.write(tty, b"y\n")
+            assert b"nobody was ended" in read_until(tty, b"--yes")
+            assert steal.wait(PATIENCE) == SlotError.exit_code
+            assert status_of(hut_ci, lab)["state"] == "held"
+
+
 # --- monitor ------------------------------------------------------------------------------------------------
 
 
@@ -407,6 +423,28 @@ def test_monitor_ends_by_itself_without_a_terminal(talking: VirtualLab, hut_ci: 
     assert answer.code == 0, answer
     assert "ready" in answer.stdout
     assert "[redacted]" in answer.stdout
+
+
+def test_monitor_that_nobody_watches_any_more_ends(hut_ci: HutCi, tmp_path: Path) -> None:
+    """A lost connection (`ssh host hut-ci monitor`) closes the output; a silent board writes nothing to it."""
+    board, port = pty.openpty()
+    lab_yml = tmp_path / "lab.yml"
+    lab_yml.write_text(
+        yaml.safe_dump({"lock_dir": str(tmp_path / "locks"), "slots": {"hut-01": {"serial": os.ttyname(port)}}})
+    )
+    os.close(port)
+    try:
+        with hut_ci.start("monitor", "hut-01", "--lab", lab_yml) as monitor:
+            assert monitor.stdout is not None
+            assert monitor.stderr is not None
+            assert "hut-01 is yours" in monitor.stderr.readline()
+            monitor.stdout.close()
+            try:
+                assert monitor.wait(PATIENCE) == 128 + signal.SIGPIPE
+            finally:
+                monitor.kill()
+    finally:
+        os.close(board)
 
 
 def test_monitor_that_is_cancelled_in_the_queue_says_so(lab_of: LabOf, hut_ci: HutCi) -> None:
