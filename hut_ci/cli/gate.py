@@ -68,10 +68,9 @@ $HUT_CI_RUNNERS_TOKEN that may list the repository's runners tells which slots n
 )
 @click.option(
     "--limit",
-    type=click.FloatRange(1, 86400),
-    default=1800.0,
+    type=Duration(1.0),
+    default="30m",
     show_default=True,
-    metavar="SECONDS",
     help="Time limit of each run on a board; the output `job-minutes` is that of its job.",
 )
 @click.option("--run-url", metavar="URL", help="Where a status leads to. [default: this job's run]")

@@ -154,6 +154,13 @@ def test_a_push_asks_for_every_pair_that_fits(job: Job) -> None:
     assert all(status["target_url"].endswith("/actions/runs/7") for status in job.repo.statuses(HEAD))
 
 
+@pytest.mark.parametrize("limit", ["nan", "inf", "0", "25h"])
+def test_a_limit_that_no_job_has_is_refused_before_anything_is_said(job: Job, limit: str) -> None:
+    answer, outputs = job.happens("push", {"deleted": False, "after": HEAD}, "--limit", limit)
+    assert (answer.code, outputs) == (2, {}), answer
+    assert job.nothing_was_said()
+
+
 def test_the_request_is_one_that_the_lab_and_the_publisher_take(job: Job) -> None:
     """Without a report every status becomes an error: nothing is left pending."""
     _, outputs = job.happens("push", {"deleted": False, "after": HEAD}, "--out", "request.json")
