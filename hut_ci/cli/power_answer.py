@@ -24,7 +24,7 @@ def found_text(proof: str | None, written: bool) -> str:
         "banner": "its serial device stays, and a boot banner follows",
         "none": "the board shows nothing of it; is it the right plug, or is the board fed by its USB cable?",
     }[proof or "none"]
-    where = "written to lab.yml" if written else "put it into lab.yml with --write"
+    where = "written to lab.yml" if written else "put it into lab.yml, by hand or with --write"
     return f"proof: {proof} ({meaning}); {where}"
 
 
