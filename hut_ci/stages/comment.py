@@ -38,18 +38,18 @@ class Conversation(Protocol):
 def upsert(conversation: Conversation, number: int, text: str, *, failed: bool, when: When, about: str = "") -> bool:
     """Say `text` on pull request `number`; whether something was written.
 
-    `auto` begins a comment for a failure only, but brings one that stands there up to date whatever happened.
+    `auto` begins a comment for a failure only, but brings what stands there up to date whatever happened.
     """
     if when == "never":
         return False
     first = marker(about)
     body = f"{first}\n{text}"
     own = conversation.own_comments(number, first)
-    if own:
-        if own[0].body.strip() != body.strip():
-            conversation.edit_comment(number, own[0].id, body)
-            return True
-        return False
+    if own:  # several, where two jobs looked before either spoke
+        old = [entry for entry in own if entry.body.strip() != body.strip()]
+        for entry in old:
+            conversation.edit_comment(number, entry.id, body)
+        return bool(old)
     if failed or when == "always":
         conversation.add_comment(number, body)
         return True

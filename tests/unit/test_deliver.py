@@ -420,3 +420,10 @@ def test_the_request_mirrors_its_schema() -> None:
 def test_the_example_is_a_request() -> None:
     request = read_request(str(Path(__file__).parents[2] / "examples" / "request.json"))
     assert [pair.slot for pair in request.pairs] == ["hut-01", "hut-02"]
+
+
+def test_a_second_comment_of_two_jobs_at_once_does_not_grow_old() -> None:
+    """Both looked before either spoke; from then on both comments say what is the case."""
+    talk = Conversation(Comment("1", f"{MARKER}\nnew"), Comment("2", f"{MARKER}\nold"))
+    assert upsert(talk, 12, "new", failed=False, when="auto", about="hardware") is True
+    assert (talk.edited, talk.added) == ([(12, "2", f"{MARKER}\nnew")], [])
