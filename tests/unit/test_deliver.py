@@ -56,8 +56,8 @@ class Conversation:
     def __init__(self, *own: Comment) -> None:
         self.own, self.added, self.edited = list(own), [], []
 
-    def own_comments(self, _number: int, _marker: str) -> list[Comment]:
-        return self.own
+    def own_comments(self, _number: int, marker: str) -> list[Comment]:
+        return [comment for comment in self.own if comment.body.startswith(marker)]
 
     def add_comment(self, number: int, body: str) -> None:
         self.added.append((number, body))
