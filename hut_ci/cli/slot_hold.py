@@ -135,7 +135,7 @@ def steal(
     refuse_others(lab, slot)
     holder = flock.holder(lab, slot)
     if holder is None:
-        raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id}")
+        raise SlotError(f"nobody holds {slot.id}", todo=f"hut-ci slots hold {slot.id} --why …")
     if not yes:
         _confirm(f"End {notes.who(holder)} on {slot.id}?")
     victim, ended = holder, ""
