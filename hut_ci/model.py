@@ -101,6 +101,25 @@ class AllowedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """A repository that `hut-ci watch` looks at, and what it may ask of this lab.
+
+    `address` is `github:OWNER/NAME` or `gitlab:GROUP/NAME`. `branches` are those whose pushes count, `*` within one part.
+    `slots` names slots as `--slot` does, none are all. `hours` are minutes of the local day, from and to. `baseline` is
+    a build that is written to the whole flash before and after each run.
+    """
+
+    address: str
+    branches: tuple[str, ...] = ("main", "master")
+    events: tuple[str, ...] = ("push", "label", "comment")
+    forks: str = "never"
+    slots: tuple[str, ...] = ()
+    hours: tuple[int, int] | None = None
+    max_runs_per_day: int = 200
+    baseline: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     name: str
     lock_dir: Path
@@ -113,6 +132,16 @@ class Lab:
     cache_limit: int = 2 << 30
     max_run_seconds: float = 1800.0
     allowed_jobs: tuple[AllowedJob, ...] = ()
+    projects: tuple[Watched, ...] = ()
+    spool_dir: Path | None = None
+
+    @property
+    def spool(self) -> Path:
+        """Where `hut-ci watch` hands requests and reports over."""
+        return self.spool_dir or self.state_dir / "spool"
+
+    def watched(self, address: str | None) -> Watched | None:
+        return next((project for project in self.projects if project.address == address), None)
 
     def slot(self, slot_id: str) -> Slot | None:
         return next((slot for slot in self.slots if slot.id == slot_id), None)

@@ -10,7 +10,7 @@ from typing import Any
 from hut_ci.config.lab_rules import PROBLEMS_OF_A_LAB, unstable_serials
 from hut_ci.contracts import Problem
 from hut_ci.errors import ConfigError
-from hut_ci.model import AllowedJob, Facts, HomeAssistant, Lab, PowerSettings, Slot
+from hut_ci.model import AllowedJob, Facts, HomeAssistant, Lab, PowerSettings, Slot, Watched
 from hut_ci.units import parse_revision, parse_size
 from hut_ci.yaml_lines import Document
 
@@ -33,6 +33,8 @@ def build(document: Document, default_state_dir: Path) -> Lab:
         cache_limit=parse_size(data.get("cache_limit", _default("cache_limit"))),
         max_run_seconds=float(data.get("max_run", _default("max_run_seconds"))),
         allowed_jobs=tuple(_allowed_job(entry) for entry in data.get("runner", {}).get("allow", ())),
+        projects=tuple(_watched(name, entry or {}, folder) for name, entry in (data.get("projects") or {}).items()),
+        spool_dir=_file(data["spool_dir"], folder) if "spool_dir" in data else None,
     )
 
 
@@ -57,6 +59,26 @@ def _slot(slot_id: str, values: Values, folder: Path) -> Slot:
 
 def _allowed_job(values: Values) -> AllowedJob:
     return AllowedJob(values["repository"], values["workflow"], tuple(values["refs"]), tuple(values["events"]))
+
+
+def _watched(address: str, values: Values, folder: Path) -> Watched:
+    default = Watched(address)
+    return Watched(
+        address,
+        branches=tuple(values.get("branches", default.branches)),
+        events=tuple(values.get("events", default.events)),
+        forks=values.get("forks", default.forks),
+        slots=tuple(values.get("slots", default.slots)),
+        hours=_hours(values["hours"]) if "hours" in values else None,
+        max_runs_per_day=values.get("max_runs_per_day", default.max_runs_per_day),
+        baseline=_file(values["baseline"], folder) if "baseline" in values else None,
+    )
+
+
+def _hours(text: str) -> tuple[int, int]:
+    """Minutes since midnight of both times of `07:00-22:30`."""
+    first, last = ([int(part) for part in time.split(":")] for time in text.split("-"))
+    return 60 * first[0] + first[1], 60 * last[0] + last[1]
 
 
 def _facts(values: Values) -> Facts:

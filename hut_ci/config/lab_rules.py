@@ -161,6 +161,34 @@ def redactions(lab: Lab) -> Iterator[Problem]:
             yield from pattern_problems(entry.removeprefix("re:"), ("redact", number))
 
 
+def watched_twice(lab: Lab) -> Iterator[Problem]:
+    """Forges compare names without case."""
+    seen: dict[str, str] = {}
+    for project in lab.projects:
+        other = seen.setdefault(project.address.lower(), project.address)
+        if other != project.address:
+            why = "forges take both names for the same repository"
+            yield Problem(("projects", project.address), f"is {other} once more", why, "keep one of the two")
+
+
+def watched_slots(lab: Lab) -> Iterator[Problem]:
+    """What a repository may use has to be here; in a lab without a slot yet, anything may still come."""
+    known = {name for slot in lab.slots for name in (slot.id, slot.label, slot.facts.chip, *slot.facts.tags)}
+    for project in lab.projects if lab.slots else ():
+        for number, name in enumerate(project.slots):
+            if name not in known:
+                why = "no slot of this lab has it as its id, label, chip or tag"
+                path = ("projects", project.address, "slots", number)
+                yield Problem(path, f"{name} is no slot", why, nearest(name, sorted(known)))
+
+
+def watched_hours(lab: Lab) -> Iterator[Problem]:
+    for project in lab.projects:
+        if project.hours is not None and project.hours[0] == project.hours[1]:
+            why, todo = "both times are the same", "leave `hours` out for always"
+            yield Problem(("projects", project.address, "hours"), "leaves no time to run", why, todo)
+
+
 def log_limit(lab: Lab) -> Iterator[Problem]:
     if not 4 << 10 <= lab.log_limit <= 1 << 30:
         why = "less shows nothing, more fills the disk"
@@ -179,6 +207,9 @@ PROBLEMS_OF_A_LAB: tuple[Callable[[Lab], Iterator[Problem]], ...] = (
     home_assistant_address,
     serial_servers,
     redactions,
+    watched_twice,
+    watched_slots,
+    watched_hours,
     log_limit,
 )
 

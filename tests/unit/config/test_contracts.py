@@ -92,6 +92,7 @@ def test_lab_mirrors_the_model() -> None:
     mirror(model.HomeAssistant, LAB["properties"]["home_assistant"]["properties"], {})
     mirror(model.Slot, defs["slot"]["properties"], {"id": ""}, {"allow_unstable_serial"})
     mirror(model.Facts, defs["facts"]["properties"], {})
+    mirror(model.Watched, defs["watched"]["properties"], {"address": ""})
     seconds = {f"{name}_seconds": name for name in ("off", "on", "cooldown", "timeout")}
     mirror(model.PowerSettings, defs["power"]["properties"], {"backend": "", **seconds})
 
