@@ -122,7 +122,9 @@ class PublishError(HutCiError):
 
 
 class ForgeUnavailable(PublishError):
-    """The forge is down, unreachable or rate-limited: the same may succeed later."""
+    """The forge is down, unreachable or rate-limited: try later, after `pause` seconds if it said so."""
+
+    pause: float | None = None
 
 
 class Refused(HutCiError):

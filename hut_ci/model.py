@@ -104,9 +104,9 @@ class AllowedJob:
 class Watched:
     """A repository that `hut-ci watch` looks at, and what it may ask of this lab.
 
-    `address` is `github:OWNER/NAME` or `gitlab:GROUP/NAME`. `branches` are those whose pushes count, `*` within one part.
-    `slots` names slots as `--slot` does, none are all. `hours` are minutes of the local day, from and to. `baseline` is
-    a build that is written to the whole flash before and after each run.
+    `address` is `github:OWNER/NAME` or `gitlab:GROUP/NAME`. `branches` are those whose pushes count, `*` within one
+    part. `slots` names slots as `--slot` does, none are all. `hours` are minutes of the local day, from and to.
+    `baseline` is a build that is written to the whole flash before and after each run.
     """
 
     address: str

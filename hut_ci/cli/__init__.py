@@ -25,6 +25,7 @@ COMMANDS = {
     "power": ("power", "Switch or test a slot's power (claims the slot first)."),
     "report": ("report", "Validate, convert and publish the report of a run."),
     "gate": ("gate", "Decide whether an event of the forge starts a run, and ask for it."),
+    "watch": ("watch", "Ask the forges for what there is to test, and test it: no runner, nothing listens."),
     "runner-hook": ("runner_hook", "Refuse a runner's job that is not on this host's allow-list."),
     "doctor": ("doctor", "Test what a lab or a CI job needs, changing nothing."),
     "virtual-lab": ("virtual_lab", "Keep virtual boards running to try builds and lab failures on."),

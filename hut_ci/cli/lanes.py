@@ -16,13 +16,14 @@ WITHOUT_A_BOARD = frozenset(
     {
         *("demo", "virtual-lab", "firmware inspect", "resolve", "gate", "runner-hook", "doctor"),
         *("slots list", "slots status"),
+        *("watch", "watch publisher", "watch status", "watch install"),
         *("report publish", "report show", "report sweep", "report validate"),
     }
 )
 """`doctor` asks relays only where it looks at a lab, and refuses that part itself."""
 AT_THE_LAB = frozenset(
     {
-        *("run", "learn", "monitor"),
+        *("run", "learn", "monitor", "watch bench", "watch job"),
         *(f"slots {name}" for name in ("add", "hold", "inventory", "release", "run", "selftest", "steal")),
         *(f"power {name}" for name in ("cycle", "off", "on", "repair", "status", "test")),
     }

@@ -50,13 +50,16 @@ def refusal(
     if limited:
         likely, todo = "the forge limits how often it is asked", _when(asked)
     said = f", it says: {cut(plain(message), 120)}" if plain(message) else ""
-    return failed(
+    error = failed(
         kind,
         f"{service}: cannot {doing}: HTTP {status}{said}",
         why=likely,
         todo=todo.format(needs=needs, address=address),
         passing=limited or status >= 500 or status in PASSING,
     )
+    if isinstance(error, ForgeUnavailable):
+        error.pause = retry.asked_pause(asked, time.time())
+    return error
 
 
 def unreachable(kind: type[HutCiError], *, service: str, doing: str, cause: str) -> HutCiError:

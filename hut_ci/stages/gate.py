@@ -92,8 +92,7 @@ def announced(request: Request, forges: Sequence[Callable[[], StatusSink]]) -> I
     `forges` open one each, with time of its own: what the posting has used up must not be missing when it is taken
     back. Raises PublishError.
     """
-    waiting = [pair.context for pair in request.pairs if pair.blocked is None]
-    contexts = [*waiting, *([request.aggregate] if request.aggregate else [])]
+    contexts = contexts_of(request)
     posted: dict[Callable[[], StatusSink], list[str]] = {}
     try:
         for open_forge in forges:
@@ -109,6 +108,18 @@ def announced(request: Request, forges: Sequence[Callable[[], StatusSink]]) -> I
         for open_forge, named in posted.items():
             _withdraw(request, open_forge(), named)
         raise
+
+
+def announce_all(request: Request, sink: StatusSink) -> None:
+    """Post `pending` for every pair that is not blocked, and for all together. Raises PublishError."""
+    for context in contexts_of(request):
+        _announce(request, sink, context)
+
+
+def contexts_of(request: Request) -> list[str]:
+    """Where `pending` stands until the lab answers."""
+    waiting = [pair.context for pair in request.pairs if pair.blocked is None]
+    return [*waiting, *([request.aggregate] if request.aggregate else [])]
 
 
 def _announce(request: Request, sink: StatusSink, context: str) -> None:

@@ -33,6 +33,7 @@ FIRST_NUMBERS = {
     "status": 30_000_000_001,
     "check": 50_000_000_001,
     "reaction": 1,
+    "event": 7_000_000_001,
     "runner": 1,
 }
 SECONDARY = (
@@ -270,6 +271,8 @@ class FakeGitHub(FakeForge):
     def finish(self, call: Call, answer: Answer) -> None:
         _, _, value = call.header("Authorization").partition(" ")
         token = self._tokens.get(value.strip())
+        if answer.status == 304 and token is not None:  # docs: "Best practices for using the REST API"
+            self._used[token.value] -= 1
         window = self._window(token.value if token else "")
         own = {f"X-RateLimit-{name.title()}": str(count) for name, count in window.items()}
         own |= {"X-RateLimit-Resource": "core", "X-GitHub-Request-Id": secrets.token_hex(8).upper()}

@@ -13,6 +13,7 @@ from fakes.github_state import (
     Comment,
     Commit,
     Job,
+    LabelEvent,
     Pull,
     Repository,
     Run,
@@ -179,6 +180,14 @@ class Shapes:
     def whole_commit(self, repo: Repository, commit: Commit) -> Json:
         """As it is read alone: with what it changed, which this server does not work out."""
         return self.commit(repo, commit) | {"stats": {"total": 0, "additions": 0, "deletions": 0}, "files": []}
+
+    def whole_branch(self, repo: Repository, name: str) -> Json:
+        """As one branch is read alone."""
+        url = f"{self.repository_url(repo)}/branches/{name}"
+        commit = self.commit(repo, repo.commits[repo.branches[name]])
+        links = {"self": url, "html": f"{self.page(repo)}/tree/{name}"}
+        more = {"protection": {"enabled": False}, "protection_url": f"{url}/protection"}
+        return self.branch(repo, name) | {"commit": commit, "_links": links} | more
 
     def branch(self, repo: Repository, name: str) -> Json:
         sha, url = repo.branches[name], self.repository_url(repo)
@@ -515,6 +524,58 @@ class Shapes:
             "sha": sha,
             "user": self.user(owner),
             "repo": repo and self.repository(repo),
+        }
+
+    def issue(self, pull: Pull) -> Json:
+        """A pull request as the list of issues has it."""
+        repo = pull.repository
+        url, page = self.issue_url(repo, pull.number), f"{self.page(repo)}/pull/{pull.number}"
+        pull_url = f"{self.repository_url(repo)}/pulls/{pull.number}"
+        return {
+            "url": url,
+            "repository_url": self.repository_url(repo),
+            **{f"{link}_url": f"{url}/{link}" for link in ("comments", "events")},
+            "labels_url": f"{url}/labels{{/name}}",
+            "html_url": page,
+            "id": number_of(url),
+            "node_id": node_id("pull", number_of(url)),
+            "number": pull.number,
+            "title": pull.title,
+            "user": self.user(pull.login),
+            "labels": [self.label(repo, name) for name in pull.labels],
+            "state": pull.state,
+            "locked": pull.locked,
+            **dict.fromkeys(("assignee", "milestone", "active_lock_reason", "body", "performed_via_github_app")),
+            "assignees": [],
+            "comments": sum(comment.number == pull.number for comment in repo.posted_comments),
+            "created_at": stamp(pull.created),
+            "updated_at": stamp(pull.updated),
+            "closed_at": None if pull.state == "open" else stamp(pull.updated),
+            "author_association": "CONTRIBUTOR",
+            "draft": pull.draft,
+            "pull_request": {
+                "url": pull_url,
+                "html_url": page,
+                "diff_url": f"{page}.diff",
+                "patch_url": f"{page}.patch",
+                "merged_at": None,
+            },
+        }
+
+    def label_event(self, repo: Repository, event: LabelEvent) -> Json:
+        url = f"{self.repository_url(repo)}/issues/events/{event.id}"
+        return {
+            "id": event.id,
+            "node_id": node_id("LE", event.id),
+            "url": url,
+            "actor": self.user(event.login),
+            "event": "labeled",
+            "commit_id": None,
+            "commit_url": None,
+            "created_at": stamp(event.created),
+            "label": {"name": event.label, "color": "ededed"},
+            "issue": self.issue(repo.pulls[event.number]),
+            "performed_via_github_app": None,
         }
 
     def issue_url(self, repo: Repository, number: int) -> str:

@@ -188,6 +188,12 @@ def list_branches(ask: Ask) -> Answer:
     return paged(ask, sorted(ask.repo.branches), lambda name: ask.shapes.branch(ask.repo, name))
 
 
+def get_branch(ask: Ask) -> Answer:
+    if ask.arguments["name"] not in ask.repo.branches:
+        raise Refused(404, "Branch not found")
+    return json_answer(200, ask.shapes.whole_branch(ask.repo, ask.arguments["name"]))
+
+
 def get_commit(ask: Ask) -> Answer:
     if "sha" in ask.call.header("Accept"):
         return Answer(200, ask.commit.sha.encode(), {"Content-Type": "application/vnd.github.sha; charset=utf-8"})
@@ -597,6 +603,31 @@ def list_comments(ask: Ask) -> Answer:
     return paged(ask, comments, lambda comment: ask.shapes.comment(ask.repo, comment))
 
 
+def list_issues(ask: Ask) -> Answer:
+    """Pull requests are issues, too; there are no others here."""
+    query = ask.call.query
+    when = (lambda pull: pull.updated) if query.get("sort") == "updated" else (lambda pull: pull.created)
+    pulls = [pull for pull in ask.repo.pulls.values() if query.get("state", "open") in ("all", pull.state)]
+    pulls = sorted(pulls, key=lambda pull: (when(pull), pull.number), reverse=query.get("direction", "desc") == "desc")
+    return paged(ask, pulls, ask.shapes.issue)
+
+
+def list_issue_events(ask: Ask) -> Answer:
+    events = sorted(ask.repo.label_events, key=lambda event: event.id, reverse=True)
+    return paged(ask, events, lambda event: ask.shapes.label_event(ask.repo, event))
+
+
+def list_all_comments(ask: Ask) -> Answer:
+    query = ask.call.query
+    since = optional_moment(query.get("since"))
+    found = [comment for comment in ask.repo.posted_comments if since is None or comment.updated >= since]
+    if query.get("sort"):  # without it the order of the ids, and `direction` is ignored
+        key = "updated" if query["sort"] == "updated" else "created"
+        backwards = query.get("direction") != "asc"
+        found = sorted(found, key=lambda comment: (getattr(comment, key), comment.id), reverse=backwards)
+    return paged(ask, found, lambda comment: ask.shapes.comment(ask.repo, comment))
+
+
 def create_comment(ask: Ask) -> Answer:
     text = _comment_text(ask)
     if ask.pull.locked:
@@ -726,6 +757,7 @@ def _write(method: str, template: str, operation: str, do: Callable[[Ask], Answe
 ROUTES = (
     _read(REPO, "get_repository", get_repository, "metadata"),
     _read(f"{REPO}/branches", "list_branches", list_branches, "contents"),
+    _read(f"{REPO}/branches/{{name}}", "get_branch", get_branch, "contents"),
     _read(f"{REPO}/commits", "list_commits", list_commits, "contents"),
     _read(f"{REPO}/commits/{{ref}}/status", "get_combined_status", get_combined_status, "statuses"),
     _read(f"{REPO}/commits/{{ref}}/statuses", "list_statuses", list_statuses, "statuses"),
@@ -777,6 +809,9 @@ ROUTES = (
     _read(f"{REPO}/check-runs/{{check_run_id}}", "get_check_run", get_check_run, "checks"),
     _read(f"{REPO}/pulls", "list_pulls", list_pulls, "pull_requests"),
     _read(f"{REPO}/pulls/{{number}}", "get_pull", get_pull, "pull_requests"),
+    _read(f"{REPO}/issues", "list_issues", list_issues, *CONVERSATION),
+    _read(f"{REPO}/issues/events", "list_issue_events", list_issue_events, *CONVERSATION),
+    _read(f"{REPO}/issues/comments", "list_all_comments", list_all_comments, *CONVERSATION),
     _read(f"{REPO}/issues/{{number}}/comments", "list_comments", list_comments, *CONVERSATION),
     _write("POST", f"{REPO}/issues/{{number}}/comments", "create_comment", create_comment, *CONVERSATION),
     _read(f"{REPO}/issues/comments/{{comment_id}}", "get_comment", get_comment, *CONVERSATION),

@@ -277,6 +277,15 @@ class Comment:
     reactions: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class LabelEvent:
+    id: int
+    number: int
+    login: str
+    label: str
+    created: datetime
+
+
 @dataclass(kw_only=True, eq=False)
 class Status:
     id: int
@@ -344,6 +353,7 @@ class Repository:
         self.posted_statuses: list[Status] = []
         self.posted_comments: list[Comment] = []
         self.posted_checks: list[CheckRun] = []
+        self.label_events: list[LabelEvent] = []
         self.runners: list[Runner] = []
         self.collaborators: dict[str, tuple[str, str]] = {}
         """Login → (permission, role name)."""
@@ -529,6 +539,16 @@ class Repository:
         if number in self.pulls:
             self.pulls[number].updated = max(self.pulls[number].updated, since)
         return comment
+
+    def add_label(self, number: int, label: str, *, login: str = "alice", created: Moment = None) -> LabelEvent:
+        """Somebody sets a label on a pull request."""
+        since = moment(created, now())
+        event = LabelEvent(self.numbers["event"].take(), number, login, label, since)
+        self.label_events.append(event)
+        pull = self.pulls[number]
+        pull.labels.append(label)
+        pull.updated = max(pull.updated, since)
+        return event
 
     def set_permission(self, login: str, permission: str, role_name: str | None = None) -> None:
         """What a user may do here: `admin`, `write`, `read` or `none`; the role may say `maintain` or `triage`."""

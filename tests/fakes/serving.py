@@ -224,6 +224,9 @@ class FakeServer:
     def finish(self, call: Call, answer: Answer) -> None:
         """Add to any answer, faults included, what every answer of this server has."""
 
+    gives_etags = False
+    """Whether what is asked for again is answered 304 while it is the same."""
+
     def pass_on(self, fault: str) -> None:
         """Commit a fault of the bytes where a redirect leads; nowhere, unless the server has a store."""
 
@@ -243,6 +246,8 @@ class FakeServer:
         if fault in BODY_FAULTS and answer.redirects:
             self.pass_on(fault)
             fault = ""
+        if call.method == "GET" and answer.status == 200 and self.gives_etags:
+            answer = _unless_known(call, answer)
         self.finish(call, answer)
         call.status = answer.status
         return answer, fault
@@ -270,6 +275,14 @@ class FakeServer:
         if self.checker is not None and call.operation != "unknown":
             self.violations += self.checker.check_response(call, answer)
         return answer
+
+
+def _unless_known(call: Call, answer: Answer) -> Answer:
+    """The answer with its ETag, or 304 where the client says that it has it."""
+    etag = f'W/"{hashlib.sha256(answer.body).hexdigest()}"'
+    if call.header("If-None-Match") == etag:
+        return Answer(304, b"", {"ETag": etag})
+    return Answer(answer.status, answer.body, answer.headers | {"ETag": etag})
 
 
 class _Listener(ThreadingHTTPServer):
@@ -497,6 +510,8 @@ def _storage_error(status: int, code: str) -> Answer:
 
 class FakeForge(FakeServer):
     """A forge's API with the blob store that its downloads redirect to."""
+
+    gives_etags = True
 
     def __init__(self, port: int = 0, checker: Checker | None = None) -> None:
         super().__init__("127.0.0.1", port)

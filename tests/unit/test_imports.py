@@ -16,7 +16,7 @@ ROOT = Path(hut_ci.__file__).parent
 FLOORS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"run", "attempt", "learn", "doctor"},
+    {"run", "attempt", "learn", "doctor", "watch"},
     {"forges", "claims", "power", "virtual"},
     {"record", "cancellation"},
     {"stages"},

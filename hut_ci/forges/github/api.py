@@ -84,6 +84,17 @@ class GitHubApi:
         headers, data = self.requester.requestJsonAndCheck("GET", self._url(path))
         return {str(name): str(value) for name, value in headers.items()}, data
 
+    def changed(self, path: str, etag: str | None, **parameters: object) -> tuple[str, Json | None]:
+        """The answer's ETag and its JSON, None where that is still `etag`: an answer of 304 does not count.
+
+        Docs: "Best practices for using the REST API", conditional requests.
+        """
+        sent = {"If-None-Match": etag} if etag else {}
+        answered, data = self.requester.requestJsonAndCheck("GET", self._url(path), _words(parameters), sent)
+        if data is None and not etag:
+            raise TypeError("the answer is empty")
+        return str(answered.get("etag") or etag or ""), data
+
     def pages(self, path: str, key: str | None = None, **parameters: object) -> Iterator[Json]:
         """The entries of all pages of a list, or of the list under `key`; a page that is not full is the last."""
         for number in range(1, MOST_PAGES + 1):

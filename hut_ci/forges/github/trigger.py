@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from github.GithubException import GithubException
 
-from hut_ci.errors import ArtifactError, PublishError
+from hut_ci.errors import ArtifactError, ForgeUnavailable, PublishError
 from hut_ci.forges.fields import as_text
 from hut_ci.forges.github import answers
 from hut_ci.forges.github.api import GitHubApi
@@ -31,10 +31,19 @@ class GitHubTrigger:
         if not LOGIN.match(user):
             return False
         try:
-            with self.api.asking(ArtifactError, "look at a permission", "`metadata: read`"):
+            return self.is_writer(user)
+        except PublishError:
+            return False
+
+    def is_writer(self, user: str) -> bool:
+        """The same, but raises ForgeUnavailable where GitHub may tell later."""
+        try:
+            with self.api.asking(PublishError, "look at a permission", "`metadata: read`"):
                 found = self.api.get(f"collaborators/{quote(user, safe='')}/permission")
                 return found.get("role_name") in MAY_WRITE or found.get("permission") in MAY_WRITE
-        except ArtifactError:
+        except ForgeUnavailable:
+            raise
+        except PublishError:
             return False
 
     def pull_request(self, number: int) -> PullRequest:

@@ -1,0 +1,34 @@
+"""Opening a watched repository's forge with the token of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hut_ci.cli.forges import read
+from hut_ci.deadline import Deadline
+from hut_ci.forges.address import parse_address
+from hut_ci.model import Watched
+from hut_ci.watch.forge import Forge
+
+
+def open_forge(watched: Watched, environ: Mapping[str, str], deadline: Deadline, say: Callable[[str], None]) -> Forge:
+    """Everything that is asked of it ends before `deadline`. Raises ConfigError without a token."""
+    address = parse_address(watched.address, environ)
+    token = read(address, environ)
+    if address.kind == "github":
+        from hut_ci.forges.github.api import open_api
+        from hut_ci.forges.github.builds import GitHubBuilds
+        from hut_ci.forges.github.conversation import GitHubConversation
+        from hut_ci.forges.github.statuses import GitHubStatuses
+        from hut_ci.forges.github.trigger import GitHubTrigger
+        from hut_ci.forges.github.watching import GitHubWatching
+
+        api = open_api(address, token, deadline, say)
+        return Forge(
+            watching=GitHubWatching(api),
+            trigger=GitHubTrigger(api),
+            builds=GitHubBuilds(api, deadline),
+            statuses=GitHubStatuses(api),
+            conversation=GitHubConversation(api),
+        )
+    raise NotImplementedError(address.kind)

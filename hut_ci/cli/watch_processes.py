@@ -1,0 +1,162 @@
+"""`hut-ci watch publisher`, `watch bench`, and the run of one job that the bench starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hut_ci.cli.composition import LAB_HELP
+from hut_ci.errors import Cancelled, ConfigError
+
+if TYPE_CHECKING:
+    from hut_ci.artifact_cache import ArtifactCache
+    from hut_ci.deadline import Deadline
+    from hut_ci.model import Lab, Watched
+    from hut_ci.watch.forge import Forge
+    from hut_ci.watch.publisher import Publisher
+
+TICK_SECONDS = 2.0
+"""Between two looks at the spool; a forge is asked less often."""
+lab_option = click.option("--lab", "lab_path", type=click.Path(path_type=Path), help=LAB_HELP)
+once_option = click.option("--once", is_flag=True, help="One round, then end.")
+
+
+@click.command("publisher", short_help="The process with the token: asks, decides, hands over, answers.")
+@lab_option
+@once_option
+@click.option("--every", type=click.FloatRange(5.0, 3600.0), default=30.0, show_default=True, metavar="SECONDS")
+@click.option("--state", type=click.Path(path_type=Path), help="Its own folder. [default: $STATE_DIRECTORY, the lab's]")
+def publisher(lab_path: Path | None, once: bool, every: float, state: Path | None) -> int:
+    """Ask the forges what there is to test, hand it to the bench, publish what the bench reports. No board is touched.
+
+    A forge is asked every --every SECONDS, with requests that cost nothing while nothing has changed.
+    """
+    from hut_ci.cli.composition import lab_at
+    from hut_ci.cli.watch import refuse_idle
+    from hut_ci.watch import spool
+    from hut_ci.watch.ours import alone, private_folder
+    from hut_ci.watch.publisher import Publisher
+    from hut_ci.watch.store import Store
+
+    lab = lab_at(lab_path)
+    refuse_idle(lab)
+    folder = private_folder(state or Path(os.environ.get("STATE_DIRECTORY") or lab.state_dir / "publisher"))
+    spool.make(lab.spool, spool.JOBS)
+    with alone(folder / "lock"), Store(folder / "watch.db") as store:
+        made = Publisher(lab, store, _cache(lab, folder), _open_forge, _say, look_seconds=every)
+        _rounds(made.round, once=once, told=lambda: _told(made))
+    return 0
+
+
+@click.command("bench", short_help="The process with the boards: runs what the publisher hands over.")
+@lab_option
+@once_option
+def bench(lab_path: Path | None, once: bool) -> int:
+    """Run what lies in the spool, one process for each slot, and leave the reports there. No forge is asked.
+
+    With --once it ends when all that lay there has been run.
+    """
+    from hut_ci.claims import flock
+    from hut_ci.cli.composition import lab_at
+    from hut_ci.cli.watch import TOKENS
+    from hut_ci.watch import spool
+    from hut_ci.watch.bench import Bench
+    from hut_ci.watch.ours import alone
+
+    if held := [name for name in TOKENS if os.environ.get(name)]:
+        raise ConfigError(
+            f"the bench is given a forge's token: ${held[0]}",
+            why="it runs strangers' firmware, and what runs there could use the token",
+            todo=f"start it without (`env -u {held[0]} …`); `hut-ci watch` alone does so",
+        )
+    lab = lab_at(lab_path)
+    spool.make(lab.spool, spool.REPORTS)
+    made = Bench(lab, lambda name, out: _start(lab, name, out), lambda slot: flock.holder(lab, slot) is not None, _say)
+    with alone(lab.spool / spool.REPORTS / "lock"):
+        try:
+            _rounds(made.round, once=once, more=lambda: bool(made.running))
+        finally:
+            made.stop()
+    return 0
+
+
+@click.command("job", hidden=True)
+@lab_option
+@click.argument("name")
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+def job(lab_path: Path | None, name: str, out: Path) -> int:
+    """Run one job of the spool; the bench starts this."""
+    from hut_ci.cli.watch_job import run_job
+
+    return run_job(lab_path, name, out)
+
+
+def _rounds(
+    work: Callable[[], None],
+    *,
+    once: bool,
+    more: Callable[[], bool] = lambda: False,
+    told: Callable[[], str] = lambda: "",
+) -> None:
+    """`work` for ever, or with `once` until there is no `more`; systemd is told that we live."""
+    from hut_ci.cancellation import cancellation
+    from hut_ci.watch.notify import notify
+
+    address = os.environ.get("NOTIFY_SOCKET")
+    try:
+        with cancellation():
+            while True:
+                work()
+                notify(address, "READY=1", "WATCHDOG=1", f"STATUS={told()}")
+                if once and not more():
+                    return
+                time.sleep(0.2 if once else TICK_SECONDS)
+    except Cancelled as error:
+        notify(address, "STOPPING=1")
+        if once or error.signal_number != signal.SIGTERM:
+            raise
+
+
+def _start(lab: Lab, name: str, out: Path) -> subprocess.Popen[bytes]:
+    from hut_ci import process
+
+    argv = [sys.executable, "-P", "-m", "hut_ci", "watch", "job", name, "--lab", str(lab.path), "--out", str(out)]
+    # A bench that is killed cannot end its runs; the kernel does, and they leave the boards in order.
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=process.dies_with_us(signal.SIGTERM),  # noqa: PLW1509 (no threads here)
+    )
+
+
+def _open_forge(watched: Watched, deadline: Deadline) -> Forge:
+    from hut_ci.cli.watch_forges import open_forge
+
+    return open_forge(watched, os.environ, deadline, _say)
+
+
+def _told(made: Publisher) -> str:
+    from hut_ci.cli.watch_status import written
+
+    return written(made)
+
+
+def _cache(lab: Lab, folder: Path) -> ArtifactCache:
+    from hut_ci.artifact_cache import ArtifactCache
+
+    return ArtifactCache(folder / "artifacts", lab.cache_limit)
+
+
+def _say(text: str) -> None:
+    from hut_ci.reports.escaping import ci_log
+
+    click.echo(ci_log(text), err=True)

@@ -1,0 +1,99 @@
+"""`hut-ci watch status`: what both processes last said of themselves."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hut_ci.cli.composition import LAB_HELP
+
+if TYPE_CHECKING:
+    from hut_ci.watch.publisher import Publisher
+
+FILE = "status.json"
+SILENT_SECONDS = 120.0
+
+
+@click.command("status", short_help="What is waited for, and what the forges say.")
+@click.option("--lab", "lab_path", type=click.Path(path_type=Path), help=LAB_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(lab_path: Path | None, as_json: bool) -> int:
+    """Say of each repository when it was looked at and what is waited for. Exit code 4 where a process is not there."""
+    from hut_ci.cli.composition import lab_at
+    from hut_ci.reports.escaping import ci_log
+    from hut_ci.watch import spool
+    from hut_ci.watch.away import BENCH, away_until
+
+    lab = lab_at(lab_path)
+    known: dict[str, Any] = _read(lab.spool / spool.JOBS / FILE)
+    alive = {"publisher": known.get("at"), "bench": _read(lab.spool / spool.REPORTS / BENCH).get("alive")}
+    there = {name: _is_recent(at) for name, at in alive.items()}
+    known = {**known, "processes": there, "away_until": away_until(lab.state_dir, time.time())}
+    if as_json:
+        click.echo(json.dumps(known, indent=2))
+    else:
+        for line in _lines(known):
+            click.echo(ci_log(line))
+    return 0 if all(there.values()) else 4
+
+
+def written(made: Publisher) -> str:
+    """Leave what `watch status` shows in the spool; the same in one line."""
+    from hut_ci.reports.atomic import replace_file
+    from hut_ci.watch import spool
+
+    jobs = made.store.jobs()
+    pairs = [pair for job in jobs for pair in job.pairs]
+    repositories = [
+        {"repository": address, "trouble": pause.trouble, "next": _instant(max(pause.look, pause.serve))}
+        for address, pause in made.pauses.items()
+    ]
+    open_jobs = [
+        {
+            "repository": job.repository,
+            "line": job.line,
+            "commit_sha": job.commit_sha,
+            "state": job.state,
+            "slots": {pair.slot: pair.state for pair in job.pairs},
+        }
+        for job in jobs
+    ]
+    document = {"at": made.clock(), "repositories": repositories, "jobs": open_jobs}
+    replace_file(made.folder / spool.JOBS / FILE, json.dumps(document).encode(), durable=False)
+    troubles = [entry["repository"] for entry in repositories if entry["trouble"]]
+    return f"{len(jobs)} jobs, {len(pairs)} runs" + (
+        f"; trouble with {', '.join(map(str, troubles))}" if troubles else ""
+    )
+
+
+def _lines(known: dict[str, Any]) -> list[str]:
+    lines = [f"{name}: {'runs' if there else 'does not run'}" for name, there in known["processes"].items()]
+    if known["away_until"]:
+        lines.append(f"away until {known['away_until']}")
+    for entry in known.get("repositories", ()):
+        lines.append(f"{entry['repository']}: {entry['trouble'] or 'looked at'}, again at {entry['next']}")
+    for job in known.get("jobs", ()):
+        slots = ", ".join(f"{slot} {state}" for slot, state in job["slots"].items())
+        lines.append(f"  {job['repository']} {job['line']} {job['commit_sha'][:12]}: {slots}")
+    return lines
+
+
+def _is_recent(at: object) -> bool:
+    return isinstance(at, int | float) and time.time() - at < SILENT_SECONDS
+
+
+def _instant(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        document = json.loads(path.read_bytes()[: 1 << 20])
+        return document if isinstance(document, dict) else {}
+    return {}

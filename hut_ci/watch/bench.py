@@ -1,0 +1,113 @@
+"""The process that holds boards and relays: it runs what lies in the spool, one child process for each slot.
+
+It holds no token of a forge and opens no connection to one; hut.yml and artifact lie beside each request.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from hut_ci.errors import HutCiError
+from hut_ci.model import Lab, Slot
+from hut_ci.watch import spool
+from hut_ci.watch.away import sign_of_life
+
+MOST_TRIES = 3
+"""Of a job whose child, or whose bench, was killed: one that kills this host must not do so for ever."""
+TRIES = "tries"
+END_SECONDS = 20.0
+
+
+class Child(Protocol):
+    """A run that was started; `subprocess.Popen` is one."""
+
+    def poll(self) -> int | None: ...
+    def terminate(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+Start = Callable[[str, Path], Child]
+"""Begins the run of the job NAME, whose report goes to a folder."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """`is_held` tells whether somebody else holds a slot: the job waits in the spool, and blocks no process."""
+
+    lab: Lab
+    start: Start
+    is_held: Callable[[Slot], bool]
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.time
+    running: dict[str, tuple[str, Child]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.lab.spool
+
+    def round(self) -> None:
+        """End what has ended, begin what can begin."""
+        sign_of_life(self.folder, self.clock())
+        self._reap()
+        spool.clear(self.folder)
+        known = {*spool.ready(self.folder, spool.REPORTS), *(name for name, _ in self.running.values())}
+        for name in spool.ready(self.folder, spool.JOBS):
+            if name not in known:
+                self._consider(name)
+
+    def stop(self) -> None:
+        """End all runs properly; they are begun again by the next bench."""
+        for _name, child in self.running.values():
+            child.terminate()
+        for _name, child in self.running.values():
+            child.wait(END_SECONDS)
+
+    def _consider(self, name: str) -> None:
+        """Begin a job whose slot is free. One that is refused is left to its time limit."""
+        try:
+            slot_id = spool.read_request(self.folder, name).pairs[0].slot
+        except HutCiError as error:
+            self.say(f"{name}: {error.what}")
+            return
+        slot = self.lab.slot(slot_id)
+        if slot_id in self.running or (slot is not None and self.is_held(slot)):
+            return
+        out = spool.begin(self.folder, name)
+        if self._tries(out) >= MOST_TRIES:
+            self.say(f"{name}: given up after {MOST_TRIES} tries")
+            spool.finish(self.folder, name)
+            return
+        (out / TRIES).write_text(str(self._tries(out) + 1))
+        self.say(f"{name}: begins on {slot_id}")
+        self.running[slot_id] = (name, self.start(name, out))
+
+    def _reap(self) -> None:
+        for slot_id, (name, child) in list(self.running.items()):
+            code = child.poll()
+            if code is None:
+                continue
+            del self.running[slot_id]
+            out = spool.begin(self.folder, name)
+            if _is_whole(out) or self._tries(out) >= MOST_TRIES:
+                spool.finish(self.folder, name)
+                self.say(f"{name}: ended with {code}")
+            else:
+                self.say(f"{name}: ended with {code} and no report; it is begun again")
+
+    def _tries(self, out: Path) -> int:
+        with suppress(OSError, ValueError):
+            return int((out / TRIES).read_text())
+        return 0
+
+
+def _is_whole(out: Path) -> bool:
+    """Whether a run has come to its own end there."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return json.loads((out / spool.REPORT).read_bytes())["hardware"]["partial"] is False
+    return False

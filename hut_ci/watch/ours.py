@@ -1,0 +1,48 @@
+"""What a process of `hut-ci watch` has for itself: a folder that nobody else writes to, and its one place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hut_ci.errors import ConfigError
+
+
+def private_folder(folder: Path) -> Path:
+    """`folder`, made if need be. Raises ConfigError where others may write to it."""
+    try:
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        found = folder.stat()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be made: {error.strerror}",
+            why="this user may not write there",
+            todo="name another folder: `--state`",
+        ) from error
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ConfigError(
+            f"{folder} is not this user's alone",
+            why="whoever can write there could make the publisher say anything",
+            todo="give it to the publisher's user with mode 700, or name another: `--state`",
+        )
+    return folder
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Held by one process at a time, gone with it. Raises ConfigError where another one is there."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ConfigError(
+            "this process of `hut-ci watch` runs already",
+            why=f"somebody holds {lock}",
+            todo="`hut-ci watch status` tells what it does; stop it first",
+        ) from error
+    finally:
+        os.close(descriptor)
