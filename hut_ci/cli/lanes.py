@@ -16,7 +16,7 @@ WITHOUT_A_BOARD = frozenset(
     {
         *("demo", "virtual-lab", "firmware inspect", "resolve", "gate", "runner-hook", "doctor"),
         *("slots list", "slots status"),
-        *("watch", "watch publisher", "watch status", "watch install"),
+        *("watch publisher", "watch status", "watch install"),
         *("report publish", "report show", "report sweep", "report validate"),
     }
 )
