@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# A job is `asked` (nobody knows of it), `open` (pending statuses stand), then `done`.
+# A job is `asked` (nobody knows of it), `announcing` (some may), `open` (pending statuses stand), then `done`.
 # A pair is `waiting`, `handed` to the bench, `answered` by a report, then `posted`.
-ASKED, OPEN, DONE = "asked", "open", "done"
+ASKED, ANNOUNCING, OPEN, DONE = "asked", "announcing", "open", "done"
 WAITING, HANDED, ANSWERED, POSTED = "waiting", "handed", "answered", "posted"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,20 +47,23 @@ def turns(
 ) -> list[Turn]:
     """One pair for each free slot: of the repository that was served the longest ago, what was asked for first.
 
-    `served` says when (Unix time), `limits` how many more runs a repository may begin today. `others` are jobs that
+    `served` says when (Unix time), `limits` how many more runs a repository may begin, where there is one. `others` are jobs that
     have no turn now, but may keep slots busy.
     """
     listed = list(jobs)
     busy = {pair.slot for job in (*listed, *others) for pair in job.pairs if pair.state == HANDED}
-    left, last = dict(limits), dict(served)
+    left: dict[str, float] = dict(limits)
+    last = dict(served)
     chosen: list[Turn] = []
     waiting = [Turn(job, pair) for job in listed for pair in job.pairs if pair.state == WAITING and job.state != DONE]
-    while ready := [turn for turn in waiting if turn.pair.slot not in busy and left.get(turn.job.repository, 1) > 0]:
+    while ready := [
+        turn for turn in waiting if turn.pair.slot not in busy and left.get(turn.job.repository, math.inf) > 0
+    ]:
         turn = min(ready, key=lambda turn: (last.get(turn.job.repository, 0.0), turn.job.created, turn.pair.number))
         chosen.append(turn)
         busy.add(turn.pair.slot)
-        last[turn.job.repository] = float("inf")
-        left[turn.job.repository] = left.get(turn.job.repository, 1) - 1
+        last[turn.job.repository] = math.inf
+        left[turn.job.repository] = left.get(turn.job.repository, math.inf) - 1
     return chosen
 
 

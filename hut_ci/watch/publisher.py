@@ -27,12 +27,13 @@ from hut_ci.stages.finding import Finding
 from hut_ci.stages.news import findings
 from hut_ci.stages.publish import StatusSink
 from hut_ci.stages.request import from_document
+from hut_ci.stages.serving import evidence
 from hut_ci.watch import plan, spool
 from hut_ci.watch.away import absent
 from hut_ci.watch.decide import ANSWER_SECONDS, HELP, IGNORED, REFUSED, RUN, decide
 from hut_ci.watch.forge import Forge
 from hut_ci.watch.handing import hand_over
-from hut_ci.watch.job import ANSWERED, ASKED, HANDED, OPEN, WAITING, Job
+from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, HANDED, OPEN, WAITING, Job
 from hut_ci.watch.own_report import report_of
 from hut_ci.watch.plan import Turn
 from hut_ci.watch.store import Store, unanswered
@@ -44,6 +45,7 @@ ROUND_SECONDS = 120.0
 DOWNLOAD_SECONDS = 600.0
 UNDECIDED_SECONDS = 86400.0
 """After that, what cannot be decided is given up."""
+NEW = (ASKED, ANNOUNCING)
 PASSING = frozenset({"forge_error", "download_failed"})
 
 Item = TypeVar("Item")
@@ -116,21 +118,21 @@ class Publisher:
                 document, asked = spool.read_report(self.folder, name), request.pairs[pair.number]
                 wrong = publish.refusal(document, job.commit_sha, pair.slot, upstream=True)
                 if wrong is not None or not isinstance(document, dict):
-                    evidence = Evidence("publish_failed", {"what": wrong or "there is no report"})
-                    document = dict(report_of(request, asked, evidence, self.lab.name))
+                    why = Evidence("publish_failed", {"what": wrong or "there is no report"})
+                    document = dict(report_of(request, asked, why, self.lab.name))
                 self.store.answer(job, {pair.number: document})
 
     def _end_overdue(self) -> None:
         """A pending status never outlives its time."""
         now = datetime.fromtimestamp(self.clock(), UTC)
         for job in self.store.jobs():
-            if job.state == OPEN and datetime.fromisoformat(job.not_after) < now:
+            if job.state != ASKED and datetime.fromisoformat(job.not_after) < now:
                 self._answer_all(job, Evidence("no_answer", {"by": job.not_after}), (WAITING, HANDED))
 
-    def _answer_all(self, job: Job, evidence: Evidence, states: Sequence[str]) -> None:
+    def _answer_all(self, job: Job, why: Evidence, states: Sequence[str]) -> None:
         request = _request(job)
         found = [pair for pair in job.pairs if pair.state in states]
-        reports = {p.number: report_of(request, request.pairs[p.number], evidence, self.lab.name) for p in found}
+        reports = {p.number: report_of(request, request.pairs[p.number], why, self.lab.name) for p in found}
         self.store.answer(job, reports)
 
     def _tidy(self) -> None:
@@ -146,7 +148,10 @@ class Publisher:
         """What could not be told for a day after its time will not be told any more."""
         now = datetime.fromtimestamp(self.clock(), UTC)
         for job in self.store.jobs():
-            if datetime.fromisoformat(job.not_after) + timedelta(seconds=UNDECIDED_SECONDS) < now and job.state == OPEN:
+            if (
+                datetime.fromisoformat(job.not_after) + timedelta(seconds=UNDECIDED_SECONDS) < now
+                and job.state != ASKED
+            ):
                 self.say(f"{job.repository}: nobody could be told about {job.commit_sha[:12]}")
                 self.store.done(job)
 
@@ -216,11 +221,18 @@ class Publisher:
     def _tell(self, watched: Watched, forge: Forge, away: str | None, job: Job) -> None:
         if away is not None and all(pair.state == WAITING for pair in job.pairs):
             self._tell_away(watched, forge, job, away)
-        elif job.state == ASKED and self._runs_left(watched) <= 0:
+        elif job.state in NEW and not unanswered(job):
+            self.store.announced(job)  # all was decided before anybody was told
+        elif job.state == ASKED and self._is_too_much(watched, job):
             self._answer_all(job, Evidence("runs_used_up", {"limit": str(watched.max_runs_per_day)}), (WAITING,))
             self.store.announced(job)
-        elif job.state == ASKED:
+        elif job.state in NEW:
             self._announce_one(watched, forge, job)
+
+    def _is_too_much(self, watched: Watched, job: Job) -> bool:
+        jobs = [other for other in self.store.jobs(watched.address) if other.state == OPEN]
+        queued = sum(pair.state == WAITING for other in jobs for pair in other.pairs)
+        return len(job.pairs) > self._runs_left(watched) - queued
 
     def _announce_one(self, watched: Watched, forge: Forge, job: Job) -> None:
         """Pending statuses, with a time limit that counts from when the run may begin."""
@@ -229,16 +241,19 @@ class Publisher:
         document = {**job.document, "not_after": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
         self.store.announce(job, document)
         request = from_document(document, "the request")
+        blocked = {number: pair for number, pair in enumerate(request.pairs) if pair.blocked is not None}
+        told = {n: report_of(request, pair, evidence(pair), self.lab.name) for n, pair in blocked.items()}
+        self.store.answer(job, told)
         gate.announce_all(request, forge.statuses)
         self.store.announced(job)
         self.store.see(watched.address, (), {_told(job.line): ""}, self.clock())
 
     def _tell_away(self, watched: Watched, forge: Forge, job: Job, away: str) -> None:
         """One `blocked` for each line, then silence; the newest job of each waits until the lab is back."""
-        if job.state == OPEN or not self.store.marks(watched.address).get(_told(job.line)):
+        if job.state != ASKED or not self.store.marks(watched.address).get(_told(job.line)):
             request = _request(job)
-            evidence = Evidence("lab_away", {"until": away})
-            reports = [report_of(request, pair, evidence, self.lab.name) for pair in request.pairs]
+            why = Evidence("lab_away", {"until": away})
+            reports = [report_of(request, pair, why, self.lab.name) for pair in request.pairs]
             for number, report in enumerate(reports):
                 self._post(request, number, report, forge.statuses)
             if request.aggregate:

@@ -15,7 +15,7 @@ from typing import Any
 
 from hut_ci.errors import ConfigError
 from hut_ci.stages.finding import Finding, from_text, to_text
-from hut_ci.watch.job import ANSWERED, ASKED, DONE, HANDED, OPEN, POSTED, WAITING, Job, JobPair
+from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, DONE, HANDED, OPEN, POSTED, WAITING, Job, JobPair
 
 VERSION = 1
 TABLES = """
@@ -173,17 +173,18 @@ class Store:
         )
 
     def announce(self, job: Job, document: Mapping[str, Any]) -> None:
-        """The time limit is fixed before anybody is told of it."""
+        """From here on somebody may have been told of it, and of its time limit."""
         self._db.execute(
-            "UPDATE job SET document = ? WHERE id = ? AND state = ?", (json.dumps(document), job.id, ASKED)
+            "UPDATE job SET state = ?, document = ? WHERE id = ? AND state IN (?, ?)",
+            (ANNOUNCING, json.dumps(document), job.id, ASKED, ANNOUNCING),
         )
 
     def announced(self, job: Job) -> None:
-        self._db.execute("UPDATE job SET state = ? WHERE id = ? AND state = ?", (OPEN, job.id, ASKED))
+        self._db.execute("UPDATE job SET state = ? WHERE id = ? AND state != ?", (OPEN, job.id, DONE))
 
     def recall(self, job: Job) -> None:
         """The lab went away before it began: the job is announced once more when it is back."""
-        self._db.execute("UPDATE job SET state = ? WHERE id = ? AND state = ?", (ASKED, job.id, OPEN))
+        self._db.execute("UPDATE job SET state = ? WHERE id = ? AND state != ?", (ASKED, job.id, DONE))
 
     def looked(self, job: Job, builds: str) -> None:
         self._db.execute("UPDATE job SET looked = ? WHERE id = ?", (builds, job.id))
