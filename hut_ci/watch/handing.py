@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hut_ci.artifact_cache import ArtifactCache
 from hut_ci.deadline import Deadline
-from hut_ci.model import Artifact, Pair, PullRequest, Request
+from hut_ci.model import Artifact, BuildJob, BuildProduct, BuildRun, Pair, PullRequest, Request
 from hut_ci.stages import upstream
 from hut_ci.stages.artifact import refuse_own_judge
 from hut_ci.stages.build_choice import wanted_of
@@ -39,6 +39,42 @@ class Remembering:
 
     def pull_request(self, number: int) -> PullRequest:
         return self.files.pull_request(number)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestBuilds:
+    """Builds of which one branch's, by one workflow, of one commit, count once: a branch may return to a commit."""
+
+    source: Builds
+
+    @property
+    def forge(self) -> str:
+        return self.source.forge
+
+    @property
+    def gives_digests(self) -> bool:
+        return self.source.gives_digests
+
+    def runs(self, sha: str) -> list[BuildRun]:
+        newest: dict[tuple[object, ...], BuildRun] = {}
+        for run in sorted(self.source.runs(sha), key=lambda run: int(run.id)):
+            newest[run.workflow, run.event, run.branch, run.head_repository] = run
+        return list(newest.values())
+
+    def run(self, run_id: str, sha: str) -> BuildRun:
+        return self.source.run(run_id, sha)
+
+    def products(self, run: BuildRun) -> Sequence[BuildProduct]:
+        return self.source.products(run)
+
+    def jobs(self, run: BuildRun) -> Sequence[BuildJob]:
+        return self.source.jobs(run)
+
+    def download(self, product: BuildProduct, into: Path, on_progress: Callable[[int, int], None]) -> None:
+        self.source.download(product, into, on_progress)
+
+    def key(self, product: BuildProduct) -> str:
+        return self.source.key(product)
 
 
 def hand_over(
@@ -73,7 +109,7 @@ def _artifact(
     wanted = wanted_of(
         found.project, variant, request.commit_sha, allow_fork=request.forks_allowed, run_id=request.run_id
     )
-    artifact = upstream.find(builds, wanted, Fetching(cache, work, wait_build=0.0), deadline, say)
+    artifact = upstream.find(NewestBuilds(builds), wanted, Fetching(cache, work, wait_build=0.0), deadline, say)
     refuse_own_judge(artifact, read_from_commit=found.of_commit)
     return artifact
 

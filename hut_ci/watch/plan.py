@@ -47,8 +47,8 @@ def turns(
 ) -> list[Turn]:
     """One pair for each free slot: of the repository that was served the longest ago, what was asked for first.
 
-    `served` says when (Unix time), `limits` how many more runs a repository may begin, where there is one. `others` are jobs that
-    have no turn now, but may keep slots busy.
+    `served` says when (Unix time), `limits` how many more runs a repository may begin, where that is limited. `others`
+    are jobs that have no turn now, but may keep slots busy.
     """
     listed = list(jobs)
     busy = {pair.slot for job in (*listed, *others) for pair in job.pairs if pair.state == HANDED}
