@@ -26,6 +26,7 @@ COMMANDS = {
     "report": ("report", "Validate, convert and publish the report of a run."),
     "gate": ("gate", "Decide whether an event of the forge starts a run, and ask for it."),
     "watch": ("watch", "Ask the forges for what there is to test, and test it: no runner, nothing listens."),
+    "lab": ("lab", "Send a lab that polls away, and bring it back."),
     "runner-hook": ("runner_hook", "Refuse a runner's job that is not on this host's allow-list."),
     "doctor": ("doctor", "Test what a lab or a CI job needs, changing nothing."),
     "virtual-lab": ("virtual_lab", "Keep virtual boards running to try builds and lab failures on."),

@@ -16,7 +16,7 @@ WITHOUT_A_BOARD = frozenset(
     {
         *("demo", "virtual-lab", "firmware inspect", "resolve", "gate", "runner-hook", "doctor"),
         *("slots list", "slots status"),
-        *("watch publisher", "watch status", "watch install"),
+        *("watch publisher", "watch status", "watch install", "lab away", "lab back"),
         *("report publish", "report show", "report sweep", "report validate"),
     }
 )

@@ -11,7 +11,7 @@ import pytest
 from fakes.github import FakeGitHub
 from watch_rig import BASE, HEAD, NAME, NEWER, Rig, built, finals, settled
 
-MOST_STEPS = 200
+MOST_STEPS = 260
 PROJECTS = f'{{"github:{NAME}": {{forks: asked}}}}'
 READS = frozenset({"marks", "undecided", "unclosed", "jobs", "job", "begun"})
 """What changes nothing: ending before or after it is ending after the step before."""
@@ -112,10 +112,11 @@ def check(steps: range, folder: Path, github: FakeGitHub) -> None:
 
 
 def test_killed_at_some_steps_the_end_is_the_same(tmp_path: Path, github: FakeGitHub) -> None:
-    check(range(7, MOST_STEPS, 37), tmp_path, github)
+    check(range(7, MOST_STEPS, 61), tmp_path, github)
 
 
 @pytest.mark.real
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(8))
 def test_killed_at_every_step_the_end_is_the_same(part: int, tmp_path: Path, github: FakeGitHub) -> None:
     check(range(1 + part, MOST_STEPS, 8), tmp_path, github)
