@@ -29,7 +29,7 @@ def command() -> None:
     """Send a lab that polls (`hut-ci watch`) away, and bring it back."""
 
 
-@command.command("away")
+@command.command("away", epilog=EXAMPLES)
 @click.option("--until", required=True, metavar="DATE", help="A day, or a day and a time, of this host's clock.")
 @lab_option
 def away(until: str, lab_path: Path | None) -> None:
@@ -39,13 +39,13 @@ def away(until: str, lab_path: Path | None) -> None:
 
     lab, instant = lab_at(lab_path), _instant(until)
     try:
-        send_away(lab.state_dir, instant)
+        send_away(lab.spool, instant)
     except OSError as error:
         raise _unwritable(lab, error) from error
     click.echo(f"{lab.name} is away until {instant}; `hut-ci lab back` ends that before")
 
 
-@command.command("back")
+@command.command("back", epilog=EXAMPLES)
 @lab_option
 def back(lab_path: Path | None) -> None:
     """Test again from now on."""
@@ -54,7 +54,7 @@ def back(lab_path: Path | None) -> None:
 
     lab = lab_at(lab_path)
     try:
-        was_away = bring_back(lab.state_dir)
+        was_away = bring_back(lab.spool)
     except OSError as error:
         raise _unwritable(lab, error) from error
     click.echo(f"{lab.name} is back" if was_away else f"{lab.name} was not away")
@@ -75,7 +75,7 @@ def _instant(text: str) -> str:
 
 def _unwritable(lab: Lab, error: OSError) -> ConfigError:
     return ConfigError(
-        f"{lab.state_dir} cannot be written: {error.strerror}",
+        f"{lab.spool} cannot be written: {error.strerror}",
         why="this user is not in the lab's group",
         todo="`usermod -aG hut-lab USER`, then log in again",
     )

@@ -2,9 +2,125 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
+from hut_ci.errors import ConfigError
 
-@click.command("install", short_help="Set both processes up as services under two users (root).")
-def install() -> None:
-    """Set both processes up as services."""
+if TYPE_CHECKING:
+    from hut_ci.model import Lab
+
+EXAMPLES = """
+\b
+Examples:
+  sudo hut-ci watch install --github-token token
+  hut-ci watch install --root /tmp/look          only write the files, to look at them
+
+\b
+It makes the users hut-ci and hut-ci-publisher, the spool and two services, and starts them. lab.yml becomes root's, to
+be read by the group hut-lab. Once more is harmless.
+"""
+SPOOL = "/var/spool/hut-ci"
+TOKENS = Path("/etc/hut-ci/publisher")
+CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
+
+
+@click.command("install", epilog=EXAMPLES, short_help="Set both processes up as services under two users (root).")
+@click.option(
+    "--lab",
+    "lab_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/hut-ci/lab.yml"),
+    show_default=True,
+    help="Lab file of the services.",
+)
+@click.option("--github-token", type=click.Path(path_type=Path), help="File that holds GitHub's token; it is copied.")
+@click.option("--gitlab-token", type=click.Path(path_type=Path), help="The same for GitLab's.")
+@click.option("--root", type=click.Path(path_type=Path), help="Write below this folder, and start nothing.")
+def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None, root: Path | None) -> None:
+    """Set both processes up as services: the publisher with the token and no board, the bench without a token."""
+    from hut_ci.cli.watch import refuse_idle
+    from hut_ci.watch.units import files
+
+    if root is None and os.geteuid() != 0:
+        raise ConfigError("only root makes users and services", todo="`sudo hut-ci watch install`, or look with --root")
+    lab = _lab(lab_path)
+    refuse_idle(lab)
+    given = {"github": github_token, "gitlab": gitlab_token}
+    environment = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
+    for forge in sorted({project.address.partition(":")[0] for project in lab.projects}):
+        environment[f"{forge.upper()}_TOKEN_FILE"] = str(TOKENS / f"{forge}-token")
+    made = files(lab, _program(root), TOKENS, environment)
+    for path, text in made.items():
+        _write(path, text, root)
+    if root is None:
+        _set_up(lab, {forge: path for forge, path in given.items() if path is not None})
+
+
+def _lab(path: Path) -> Lab:
+    """The lab, which has to say where the spool is: both users look there."""
+    from hut_ci import config
+    from hut_ci.config.lab_write import lab_text
+
+    lab = config.load_lab(path)
+    if lab.spool_dir is not None:
+        return lab
+    with lab_text(path, "") as (text, write):
+        longer = f"{text.rstrip()}\nspool_dir: {SPOOL}\n"
+        lab = config.lab_from_text(longer, path)
+        write(longer)
+    click.echo(f"{path}: spool_dir is {SPOOL}")
+    return lab
+
+
+def _program(root: Path | None) -> Path:
+    """The `hut-ci` of the services. Raises ConfigError for one that another user could not start."""
+    found = Path(shutil.which("hut-ci") or "/usr/local/bin/hut-ci").resolve()
+    if root is None and any(found.is_relative_to(home) for home in ("/home", "/root")):
+        raise ConfigError(
+            f"{found} lies in a home folder",
+            why="the services run as other users, who may not look there",
+            todo="install it for all: `python3 -m venv /opt/hut-ci && /opt/hut-ci/bin/pip install hut-ci`",
+        )
+    return found
+
+
+def _write(path: Path, text: str, root: Path | None) -> None:
+    from hut_ci.reports.atomic import replace_file
+
+    target = root / path.relative_to("/") if root else path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(target, text.encode())
+    click.echo(f"{target}")
+
+
+def _set_up(lab: Lab, tokens: dict[str, Path]) -> None:
+    """Users, folders, tokens, services, in this order."""
+    from hut_ci.watch.units import GROUP, PUBLISHER_USER, SERVICES
+
+    _call("systemd-sysusers", "hut-ci-watch.conf")
+    _call("systemd-tmpfiles", "--create", "hut-ci-watch.conf")
+    for forge, path in tokens.items():
+        _call("install", "-m", "600", "-o", PUBLISHER_USER, str(path), str(TOKENS / f"{forge}-token"))
+    shutil.chown(lab.path, "root", GROUP)
+    lab.path.chmod(0o640)
+    _call("systemctl", "daemon-reload")
+    _call("systemctl", "enable", *SERVICES)
+    _call("systemctl", "restart", *SERVICES)
+    click.echo("both run; `hut-ci watch status` tells what they do")
+
+
+def _call(*argv: str) -> None:
+    try:
+        subprocess.run(argv, check=True, timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(
+            f"`{' '.join(argv)}` failed",
+            why=str(error),
+            todo="the files are written; put it right, and type the same command again",
+        ) from error

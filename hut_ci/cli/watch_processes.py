@@ -29,10 +29,37 @@ lab_option = click.option("--lab", "lab_path", type=click.Path(path_type=Path), 
 once_option = click.option("--once", is_flag=True, help="One round, then end.")
 
 
-@click.command("publisher", short_help="The process with the token: asks, decides, hands over, answers.")
+PUBLISHER_EXAMPLES = """
+\b
+Examples:
+  hut-ci watch publisher
+  hut-ci watch publisher --every 60
+"""
+BENCH_EXAMPLES = """
+\b
+Example:
+  hut-ci watch bench --lab /etc/hut-ci/lab.yml
+"""
+JOB_EXAMPLES = """
+\b
+Example:
+  hut-ci watch job 649fa700f0f7475c990139f3-0 --out report
+"""
+
+
+@click.command(
+    "publisher", epilog=PUBLISHER_EXAMPLES, short_help="The process with the token: asks, decides, hands over, answers."
+)
 @lab_option
 @once_option
-@click.option("--every", type=click.FloatRange(5.0, 3600.0), default=30.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--every",
+    type=click.FloatRange(5.0, 3600.0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
 @click.option("--state", type=click.Path(path_type=Path), help="Its own folder. [default: $STATE_DIRECTORY, the lab's]")
 def publisher(lab_path: Path | None, once: bool, every: float, state: Path | None) -> int:
     """Ask the forges what there is to test, hand it to the bench, publish what the bench reports. No board is touched.
@@ -56,7 +83,9 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     return 0
 
 
-@click.command("bench", short_help="The process with the boards: runs what the publisher hands over.")
+@click.command(
+    "bench", epilog=BENCH_EXAMPLES, short_help="The process with the boards: runs what the publisher hands over."
+)
 @lab_option
 @once_option
 def bench(lab_path: Path | None, once: bool) -> int:
@@ -88,10 +117,10 @@ def bench(lab_path: Path | None, once: bool) -> int:
     return 0
 
 
-@click.command("job", hidden=True)
+@click.command("job", epilog=JOB_EXAMPLES, hidden=True)
 @lab_option
 @click.argument("name")
-@click.option("--out", required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the report.")
 def job(lab_path: Path | None, name: str, out: Path) -> int:
     """Run one job of the spool; the bench starts this."""
     from hut_ci.cli.watch_job import run_job

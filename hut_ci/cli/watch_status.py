@@ -20,7 +20,15 @@ FILE = "status.json"
 SILENT_SECONDS = 120.0
 
 
-@click.command("status", short_help="What is waited for, and what the forges say.")
+EXAMPLES = """
+\b
+Examples:
+  hut-ci watch status
+  hut-ci watch status --json
+"""
+
+
+@click.command("status", epilog=EXAMPLES, short_help="What is waited for, and what the forges say.")
 @click.option("--lab", "lab_path", type=click.Path(path_type=Path), help=LAB_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(lab_path: Path | None, as_json: bool) -> int:
@@ -34,7 +42,7 @@ def status(lab_path: Path | None, as_json: bool) -> int:
     known: dict[str, Any] = _read(lab.spool / spool.JOBS / FILE)
     alive = {"publisher": known.get("at"), "bench": _read(lab.spool / spool.REPORTS / BENCH).get("alive")}
     there = {name: _is_recent(at) for name, at in alive.items()}
-    known = {**known, "processes": there, "away_until": away_until(lab.state_dir, time.time())}
+    known = {**known, "processes": there, "away_until": away_until(lab.spool, time.time())}
     if as_json:
         click.echo(json.dumps(known, indent=2))
     else:

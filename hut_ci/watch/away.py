@@ -10,31 +10,33 @@ from pathlib import Path
 from hut_ci.reports.atomic import replace_file
 from hut_ci.watch import spool
 
-AWAY = "away.json"
+AWAY = "away"
+"""Folder in the spool that everybody who shares the lab may write to."""
+UNTIL = "until.json"
 BENCH = "bench.json"
 SILENT_SECONDS = 1800.0
 """Without a sign of life for so long, the bench is taken to be off."""
 
 
-def send_away(state_dir: Path, until: str) -> None:
-    """`until` is an instant. Raises OSError."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    replace_file(state_dir / AWAY, json.dumps({"until": until}).encode())
+def send_away(folder: Path, until: str) -> None:
+    """`until` is an instant, `folder` the spool. Raises OSError."""
+    (folder / AWAY).mkdir(parents=True, exist_ok=True)
+    replace_file(folder / AWAY / UNTIL, json.dumps({"until": until}).encode())
 
 
-def bring_back(state_dir: Path) -> bool:
+def bring_back(folder: Path) -> bool:
     """Whether it was away. Raises OSError."""
     try:
-        (state_dir / AWAY).unlink()
+        (folder / AWAY / UNTIL).unlink()
     except FileNotFoundError:
         return False
     return True
 
 
-def away_until(state_dir: Path, now: float) -> str | None:
+def away_until(folder: Path, now: float) -> str | None:
     """Until when the operator has sent the lab away (an instant); None where it is there."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        until = str(json.loads((state_dir / AWAY).read_bytes()[:4096])["until"])
+        until = str(json.loads((folder / AWAY / UNTIL).read_bytes()[:4096])["until"])
         if datetime.fromisoformat(until).timestamp() > now:
             return until
     return None
@@ -45,9 +47,9 @@ def sign_of_life(folder: Path, now: float) -> None:
     replace_file(folder / spool.REPORTS / BENCH, json.dumps({"alive": now}).encode(), durable=False)
 
 
-def absent(state_dir: Path, folder: Path, now: float) -> str | None:
+def absent(folder: Path, now: float) -> str | None:
     """Why nothing is tested now, in words that follow "until"; None where the lab is there."""
-    if until := away_until(state_dir, now):
+    if until := away_until(folder, now):
         return until
     try:
         last = float(json.loads((folder / spool.REPORTS / BENCH).read_bytes()[:4096])["alive"])

@@ -81,7 +81,7 @@ class Publisher:
         """Everything that there is to do now."""
         self._collect()
         self._end_overdue()
-        away = absent(self.lab.state_dir, self.folder, self.clock())
+        away = absent(self.folder, self.clock())
         for watched in self.lab.projects:
             self._guarded(watched, lambda watched=watched: self._serve(watched, away))  # type: ignore[misc]
         if away is None:

@@ -321,14 +321,14 @@ def test_outside_its_hours_a_run_waits_and_its_time_limit_with_it(tmp_path: Path
 def test_a_lab_that_is_away_says_so_once_and_catches_up_with_the_newest(rig: Rig) -> None:
     repo = rig.repository()
     rig.round()
-    send_away(rig.lab.state_dir, "2999-01-01T00:00:00Z")
+    send_away(rig.lab.spool, "2999-01-01T00:00:00Z")
     built(repo, HEAD)
     rig.rounds(2)
     assert "away until 2999-01-01" in texts(repo, HEAD)["hardware / hut-01"]
     built(repo, NEWER)
     rig.rounds(2)
     assert set(finals(repo)) == {HEAD}, "silence"
-    assert bring_back(rig.lab.state_dir)
+    assert bring_back(rig.lab.spool)
     rig.rounds()
     assert finals(repo)[NEWER] == BOTH
     assert settled(repo)

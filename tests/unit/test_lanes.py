@@ -17,6 +17,7 @@ WORDS = {
     "slots steal": ("hut-01", "--for", "1m", "--why", "x"),
     "slots run": ("hut-01", "--", "true"),
     "learn": ("build",),
+    "watch job": ("0123456789abcdef-0", "--out", "report"),
     **dict.fromkeys(("monitor", "slots release"), ("hut-01",)),
     **{f"power {name}": ("hut-01",) for name in ("cycle", "off", "on", "status", "test")},
 }
