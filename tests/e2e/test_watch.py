@@ -1,0 +1,248 @@
+"""`hut-ci watch`: both real processes between a fake GitHub and virtual boards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import Firmware, LabOf
+from console_script import HutCi
+from fakes.github import FakeGitHub
+from fakes.github_state import Repository
+from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, PARENT, SHA, token_for, zipped
+
+from hut_ci.deadline import Deadline
+from hut_ci.virtual.app_script import Wait
+from hut_ci.virtual.lab import VirtualLab
+
+PATIENCE = 90.0
+PASSED = {"hardware / hut-01": "success", "hardware": "success"}
+ADVICE = "`env -u GITHUB_TOKEN …`"
+
+
+class Watched:
+    """A lab of one board, a repository with one built commit, and whatever was started."""
+
+    def __init__(self, hut_ci: HutCi, github: FakeGitHub, lab: VirtualLab, build: Path) -> None:
+        self.hut_ci, self.github, self.lab = hut_ci, github, lab
+        with lab.lab_yml.open("a") as file:
+            file.write(f'projects: {{"{GITHUB}": {{}}}}\n')
+        github.add_token(GITHUB_TOKEN)
+        self.repo: Repository = github.repository(NAME, id=1001)
+        self.repo.add_commit(SHA, files={"hut.yml": HUT})
+        self.repo.set_branch("main", SHA)
+        self.repo.add_run(head_sha=SHA).add_artifact("firmware-i2s", zipped(build))
+        token_for(hut_ci, github)
+
+    @property
+    def spool(self) -> Path:
+        return self.lab.lab_yml.parent / "state" / "spool"
+
+    def once(self) -> None:
+        answer = self.hut_ci("watch", "--once", "--lab", self.lab.lab_yml)
+        assert answer.code == 0, answer
+
+    @contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """`hut-ci watch WORDS` until the end of the block, which kills it."""
+        environ = dict(self.hut_ci.environ)
+        if words == ("bench",):
+            del self.hut_ci.environ["GITHUB_TOKEN"]
+        with self.hut_ci.start("watch", *words, "--lab", self.lab.lab_yml) as process:
+            self.hut_ci.environ = environ
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.communicate()
+
+    def states(self) -> dict[str, str]:
+        return {status.context: status.state for status in self.repo.posted_statuses}
+
+    def check_end(self) -> None:
+        """Passed, once, on the right commit."""
+        assert self.states() == PASSED
+        assert {status.sha for status in self.repo.posted_statuses} == {SHA}
+        assert sorted(s.context for s in self.repo.posted_statuses if s.state == "success") == sorted(PASSED)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = Deadline(PATIENCE)
+    while not condition():
+        assert not deadline.expired, f"in vain: {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def watched(hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware) -> Watched:
+    return Watched(hut_ci, github, lab_of(), firmware("ready"))
+
+
+def test_once_for_cron(watched: Watched) -> None:
+    assert watched.hut_ci("watch", "status", "--lab", watched.lab.lab_yml).code == 4
+    watched.once()
+    watched.check_end()
+    answer = watched.hut_ci("watch", "status", "--lab", watched.lab.lab_yml)
+    assert (answer.code, f"{GITHUB}: looked at" in answer.stdout) == (0, True), answer
+    calls = len(watched.github.calls)
+    watched.once()
+    assert [call.status for call in watched.github.calls[calls:]] == [304, 304]
+    watched.check_end()
+    assert GITHUB_TOKEN.encode() not in b"".join(
+        path.read_bytes() for path in watched.lab.lab_yml.parent.rglob("*") if path.is_file()
+    )
+
+
+def test_a_bench_with_a_token_is_refused(watched: Watched) -> None:
+    """The control of the next one, too: the token would have been there."""
+    answer = watched.hut_ci("watch", "bench", "--once", "--lab", watched.lab.lab_yml)
+    assert (answer.code, ADVICE in answer.stderr) == (2, True), answer
+
+
+def test_a_lab_that_watches_nothing_says_so(hut_ci: HutCi, lab_of: LabOf) -> None:
+    answer = hut_ci("watch", "--once", "--lab", lab_of().lab_yml)
+    assert (answer.code, "names no repository" in answer.stderr) == (2, True), answer
+
+
+@pytest.mark.real
+def test_away_and_back(watched: Watched) -> None:
+    for words in (("away", "--until", "2020-01-01"), ("away", "--until", "soon")):
+        assert watched.hut_ci("lab", *words, "--lab", watched.lab.lab_yml).code == 2
+    assert watched.hut_ci("lab", "away", "--until", "2999-12-27", "--lab", watched.lab.lab_yml).code == 0
+    watched.once()
+    assert set(watched.states().values()) == {"error"}
+    assert "was not away" not in watched.hut_ci("lab", "back", "--lab", watched.lab.lab_yml).stdout
+    watched.once()
+    assert watched.states() == PASSED
+
+
+# --- who holds what -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_the_bench_holds_no_token_and_asks_no_forge(
+    hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
+) -> None:
+    """Looked at while its run watches a board; the publisher shows that there was something to find."""
+    watched = Watched(hut_ci, github, lab_of(), firmware(Wait(3.0), "ready"))
+    board = watched.lab.boards["hut-01"]
+    with watched.started() as parent:
+        until(lambda: any(event.name == "connected" for event in board.events), "a run at the board")
+        family = {kind: _processes(parent.pid, kind) for kind in ("bench", "job", "publisher")}
+        assert all(family.values()), family
+        for kind, pids in family.items():
+            for pid in pids:
+                environ = Path(f"/proc/{pid}/environ").read_bytes()
+                assert (GITHUB_TOKEN.encode() in environ) is (kind == "publisher"), kind
+        port = int(github.url.rpartition(":")[2])
+        assert not _peers(family["bench"] + family["job"]) & {port}
+        for pid in family["bench"] + family["job"]:
+            assert not [name for name in _files(pid) if "publisher" in name or "watch.db" in name]
+        assert [name for pid in family["publisher"] for name in _files(pid) if "watch.db" in name]
+        assert not [name for pid in family["publisher"] for name in _files(pid) if name.startswith("/dev/pts")]
+        until(lambda: watched.states() == PASSED, "the end")
+
+
+def _processes(parent: int, kind: str) -> list[int]:
+    """The descendants of `parent` that are `hut-ci watch KIND`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if entry.name.isdigit() and words[4:6] == [b"watch", kind.encode()] and _descends(int(entry.name), parent):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def _descends(pid: int, parent: int) -> bool:
+    while pid > 1:
+        if pid == parent:
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def _files(pid: int) -> list[str]:
+    return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
+
+
+def _peers(pids: list[int]) -> set[int]:
+    """The TCP ports that these processes have connections to."""
+    sockets = {name for pid in pids for name in _files(pid) if name.startswith("socket:")}
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(line[2].rpartition(":")[2], 16) for line in lines if f"socket:[{line[9]}]" in sockets}
+
+
+@pytest.mark.real
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_the_publisher_cannot_open_the_ports_and_needs_not_to(watched: Watched) -> None:
+    """As a user outside the ports' group it does its work, and no board hears of it."""
+    port = Path(watched.lab.boards["hut-01"].serial).resolve()
+    os.chown(port, 0, 20)
+    port.chmod(0o660)
+    code = "import os, sys\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    refused = subprocess.run(
+        [sys.executable, "-c", f"{code}os.open({str(port)!r}, os.O_RDWR)"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "PermissionError" in refused.stderr
+    with watched.started("bench"):
+        until(lambda: (watched.spool / "reports" / "bench.json").exists(), "a sign of life")
+    watched.hut_ci("watch", "publisher", "--once", "--lab", watched.lab.lab_yml)
+    assert set(watched.states().values()) == {"pending"}
+    assert [event.name for event in watched.lab.boards["hut-01"].events if event.name == "connected"] == []
+
+
+# --- kill -9 ----------------------------------------------------------------------------------------------------------
+
+
+def _flashed(watched: Watched) -> bool:
+    return set(watched.lab.boards["hut-01"].flash) != {0xFF}
+
+
+def _claimed(watched: Watched) -> bool:
+    lock = watched.lab.lab_yml.parent / "locks" / "hut-01.lock"
+    return lock.exists() and SHA in lock.read_text()
+
+
+def _reported(watched: Watched) -> bool:
+    return any(path.name[0] != "." for path in (watched.spool / "reports").glob("*-0"))
+
+
+POINTS: dict[str, tuple[str, Callable[[Watched], object]]] = {
+    "pending posted": ("publisher", Watched.states),
+    "handed over": ("publisher", lambda watched: list((watched.spool / "jobs").glob("*-0"))),
+    "claimed": ("bench", _claimed),
+    "flashing": ("bench", _flashed),
+    "report written": ("bench", _reported),
+    "status posted": ("publisher", lambda watched: "success" in watched.states().values()),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_point_the_end_is_the_same(point: str, watched: Watched) -> None:
+    victim, reached = POINTS[point]
+    with watched.started("bench") as bench, watched.started("publisher") as publisher:
+        until(lambda: reached(watched), point)
+        {"bench": bench, "publisher": publisher}[victim].send_signal(signal.SIGKILL)
+        if victim == "bench":
+            bench.wait()
+            publisher.kill()
+    until(lambda: not _claimed(watched), "the board is left in order")
+    watched.once()
+    watched.check_end()
+    assert PARENT not in {status.sha for status in watched.repo.posted_statuses}
+    assert watched.lab.boards["hut-01"].violations == []
