@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from hut_ci.cli.forges import read
@@ -11,7 +12,13 @@ from hut_ci.model import Watched
 from hut_ci.watch.forge import Forge
 
 
-def open_forge(watched: Watched, environ: Mapping[str, str], deadline: Deadline, say: Callable[[str], None]) -> Forge:
+def open_forge(
+    watched: Watched,
+    environ: Mapping[str, str],
+    deadline: Deadline,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Forge:
     """Everything that is asked of it ends before `deadline`. Raises ConfigError without a token."""
     address = parse_address(watched.address, environ)
     token = read(address, environ)
@@ -23,7 +30,7 @@ def open_forge(watched: Watched, environ: Mapping[str, str], deadline: Deadline,
         from hut_ci.forges.github.trigger import GitHubTrigger
         from hut_ci.forges.github.watching import GitHubWatching
 
-        api = open_api(address, token, deadline, say)
+        api = open_api(address, token, deadline, say, sleep)
         return Forge(
             watching=GitHubWatching(api),
             trigger=GitHubTrigger(api),

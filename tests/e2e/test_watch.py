@@ -227,7 +227,7 @@ POINTS: dict[str, tuple[str, Callable[[Watched], object]]] = {
     "claimed": ("bench", _claimed),
     "flashing": ("bench", _flashed),
     "report written": ("bench", _reported),
-    "status posted": ("publisher", lambda watched: "success" in watched.states().values()),
+    "status posted": ("publisher", lambda watched: "success" in set(Watched.states(watched).values())),
 }
 
 

@@ -223,6 +223,7 @@ def test_a_force_push_tests_what_the_branch_is_now(rig: Rig) -> None:
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_fifty_pull_requests_at_once_on_two_slots(rig: Rig) -> None:
     repo = rig.repository()
     rig.round()

@@ -94,7 +94,7 @@ class Rig:
         store = self._stack.enter_context(Store(self.folder / "watch.db"))
 
         def opened(watched: Watched, _deadline: Deadline) -> Forge:
-            made = open_forge(watched, self.environ, Deadline(60), self.said.append)
+            made = open_forge(watched, self.environ, Deadline(60), self.said.append, lambda _seconds: None)
             parts = (wrapped(part) for part in (made.trigger, made.builds, made.statuses, made.conversation))
             return Forge(made.watching, *parts)
 
