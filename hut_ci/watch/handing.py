@@ -91,7 +91,7 @@ def hand_over(
         artifact = _artifact(request, pair, found, builds, cache, Path(work), deadline, say)
         ref, data = files.read[0]
         name = f"{NAME}@{ref[:40]}" if data is not None else None
-        one = {**turn.job.document, "pairs": [turn.job.document["pairs"][turn.pair.number]]}
+        one = turn.job.document_of(turn.pair)
         spool.hand_over(folder, turn.job.place(turn.pair), one, _handover(found, name, artifact), data, artifact.path)
 
 

@@ -44,6 +44,10 @@ class Job:
         """The name of a pair's folders in the spool: letters, digits and dashes."""
         return f"{self.id}-{pair.number}"
 
+    def document_of(self, pair: JobPair) -> Mapping[str, Any]:
+        """The request that the bench gets: of this pair alone."""
+        return {**self.document, "pairs": [self.document["pairs"][pair.number]]}
+
     @property
     def not_after(self) -> str:
         return str(self.document["not_after"])

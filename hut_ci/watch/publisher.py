@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -116,7 +116,8 @@ class Publisher:
                 if pair.state != HANDED or name not in there:
                     continue
                 document, asked = spool.read_report(self.folder, name), request.pairs[pair.number]
-                wrong = publish.refusal(document, job.commit_sha, pair.slot, upstream=True)
+                of_pair = from_document(job.document_of(pair), "the request")
+                wrong = publish.refusal(document, job.commit_sha, pair.slot, of_pair)
                 if wrong is not None or not isinstance(document, dict):
                     why = Evidence("publish_failed", {"what": wrong or "there is no report"})
                     document = dict(report_of(request, asked, why, self.lab.name))
@@ -240,7 +241,7 @@ class Publisher:
         until = begin.astimezone(UTC) + timedelta(seconds=ANSWER_SECONDS)
         document = {**job.document, "not_after": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
         self.store.announce(job, document)
-        request = from_document(document, "the request")
+        request = replace(from_document(document, "the request"), digest=None)
         blocked = {number: pair for number, pair in enumerate(request.pairs) if pair.blocked is not None}
         told = {n: report_of(request, pair, evidence(pair), self.lab.name) for n, pair in blocked.items()}
         self.store.answer(job, told)
@@ -285,7 +286,7 @@ class Publisher:
             slot=pair.slot,
             context=pair.context,
             target_url=request.run_url,
-            upstream=True,
+            request=request,
         )
 
     def _conclude(self, job: Job, request: Request, forge: Forge) -> None:
@@ -370,7 +371,8 @@ def _leave(finding: Finding, outcome: str, reply: str | None, forge: Forge) -> N
 
 
 def _request(job: Job) -> Request:
-    return from_document(job.document, "the request")
+    """Without its digest: each report was compared with the document of its own pair when it came."""
+    return replace(from_document(job.document, "the request"), digest=None)
 
 
 def _told(line: str) -> str:

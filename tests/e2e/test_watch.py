@@ -199,7 +199,7 @@ def test_the_publisher_cannot_open_the_ports_and_needs_not_to(watched: Watched) 
     )
     assert "PermissionError" in refused.stderr
     with watched.started("bench"):
-        until(lambda: (watched.spool / "reports" / "bench.json").exists(), "a sign of life")
+        until((watched.spool / "reports" / "bench.json").exists, "a sign of life")
     watched.hut_ci("watch", "publisher", "--once", "--lab", watched.lab.lab_yml)
     assert set(watched.states().values()) == {"pending"}
     assert [event.name for event in watched.lab.boards["hut-01"].events if event.name == "connected"] == []

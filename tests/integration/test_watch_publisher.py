@@ -414,7 +414,9 @@ def test_an_idle_look_is_two_requests_that_do_not_count(rig: Rig) -> None:
 # --- what the bench says is not believed without a look ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["missing", "no JSON", "another commit", "link", "a build from elsewhere"])
+@pytest.mark.parametrize(
+    "fault", ["missing", "no JSON", "another commit", "link", "a build from elsewhere", "an answer to another request"]
+)
 def test_a_report_that_is_none_is_never_green(rig: Rig, fault: str, tmp_path: Path) -> None:
     import json
 
@@ -427,10 +429,13 @@ def test_a_report_that_is_none_is_never_green(rig: Rig, fault: str, tmp_path: Pa
     rig.publisher.round()
     folder = rig.lab.spool
     for name in spool.ready(folder, spool.JOBS):
-        document = report(HEAD, spool.read_request(folder, name).pairs[0].slot)
+        request = spool.read_request(folder, name)
+        document = report(request)
         out = spool.begin(folder, name)
         if fault == "another commit":
-            document = report(NEWER, document["hardware"]["slot"])
+            document = report(request, NEWER)
+        if fault == "an answer to another request":
+            document["hardware"]["request_digest"] = "0" * 64
         if fault == "a build from elsewhere":
             document["hardware"]["artifact"]["source"] = "local"
         if fault == "link":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from hut_ci.artifact_cache import ArtifactCache
 from hut_ci.cli.watch_forges import open_forge
 from hut_ci.config import lab_from_text
 from hut_ci.deadline import Deadline
-from hut_ci.model import Lab, Watched
+from hut_ci.model import Lab, Request, Watched
 from hut_ci.watch import spool
 from hut_ci.watch.away import sign_of_life
 from hut_ci.watch.forge import Forge
@@ -58,17 +58,18 @@ class PaperBench:
             request = spool.read_request(self.lab.spool, name)
             slot = request.pairs[0].slot
             out = spool.begin(self.lab.spool, name)
-            (out / spool.REPORT).write_text(json.dumps(report(request.commit_sha, slot)))
+            (out / spool.REPORT).write_text(json.dumps(report(request)))
             spool.finish(self.lab.spool, name)
             self.ran.append((request.commit_sha, slot, name))
 
 
-def report(commit_sha: str, slot: str, base: Mapping[str, Any] = PASSED) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(json.dumps(base))
-    hardware = document["hardware"]
-    document["commit_sha"] = hardware["commit_sha"] = commit_sha
-    hardware["slot"], hardware["variant"] = slot, "default"
-    hardware["artifact"] |= {"source": "upstream_artifact", "commit_sha": commit_sha}
+def report(request: Request, commit_sha: str | None = None) -> dict[str, Any]:
+    """A recorded pass as the answer to a request."""
+    document: dict[str, Any] = json.loads(json.dumps(PASSED))
+    hardware, sha = document["hardware"], commit_sha or request.commit_sha
+    document["commit_sha"] = hardware["commit_sha"] = sha
+    hardware |= {"slot": request.pairs[0].slot, "variant": "default", "request_digest": request.digest}
+    hardware["artifact"] |= {"source": "upstream_artifact", "commit_sha": sha, "forge": "github"}
     return document
 
 
