@@ -19,6 +19,7 @@ EXAMPLES = """
 \b
 Examples:
   sudo hut-ci watch install --github-token token
+  sudo --preserve-env=GITHUB_TOKEN hut-ci watch install
   hut-ci watch install --root /tmp/look          only write the files, to look at them
 
 \b
@@ -39,7 +40,11 @@ CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
     show_default=True,
     help="Lab file of the services.",
 )
-@click.option("--github-token", type=click.Path(path_type=Path), help="File that holds GitHub's token; it is copied.")
+@click.option(
+    "--github-token",
+    type=click.Path(path_type=Path),
+    help="File that holds GitHub's token; it is copied. [default: $GITHUB_TOKEN]",
+)
 @click.option("--gitlab-token", type=click.Path(path_type=Path), help="The same for GitLab's.")
 @click.option("--root", type=click.Path(path_type=Path), help="Write below this folder, and start nothing.")
 def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None, root: Path | None) -> None:
@@ -51,7 +56,7 @@ def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None
         raise ConfigError("only root makes users and services", todo="`sudo hut-ci watch install`, or look with --root")
     lab = _lab(lab_path)
     refuse_idle(lab)
-    given = {"github": github_token, "gitlab": gitlab_token}
+    files_given = {"github": github_token, "gitlab": gitlab_token}
     environment = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
     for forge in sorted({project.address.partition(":")[0] for project in lab.projects}):
         environment[f"{forge.upper()}_TOKEN_FILE"] = str(TOKENS / f"{forge}-token")
@@ -59,7 +64,7 @@ def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None
     for path, text in made.items():
         _write(path, text, root)
     if root is None:
-        _set_up(lab, {forge: path for forge, path in given.items() if path is not None})
+        _set_up(lab, {forge: _token(forge, path) for forge, path in files_given.items()})
 
 
 def _lab(path: Path) -> Lab:
@@ -99,20 +104,35 @@ def _write(path: Path, text: str, root: Path | None) -> None:
     click.echo(f"{target}")
 
 
-def _set_up(lab: Lab, tokens: dict[str, Path]) -> None:
+def _token(forge: str, path: Path | None) -> bytes:
+    """The token that was given, in a file or in the environment; empty without one."""
+    return path.read_bytes() if path is not None else os.environ.get(f"{forge.upper()}_TOKEN", "").encode()
+
+
+def _set_up(lab: Lab, tokens: dict[str, bytes]) -> None:
     """Users, folders, tokens, services, in this order."""
     from hut_ci.watch.units import GROUP, PUBLISHER_USER, SERVICES
 
     _call("systemd-sysusers", "hut-ci-watch.conf")
     _call("systemd-tmpfiles", "--create", "hut-ci-watch.conf")
-    for forge, path in tokens.items():
-        _call("install", "-m", "600", "-o", PUBLISHER_USER, str(path), str(TOKENS / f"{forge}-token"))
+    for forge, token in tokens.items():
+        if token:
+            _write_token(TOKENS / f"{forge}-token", token, PUBLISHER_USER)
     shutil.chown(lab.path, "root", GROUP)
     lab.path.chmod(0o640)
     _call("systemctl", "daemon-reload")
     _call("systemctl", "enable", *SERVICES)
     _call("systemctl", "restart", *SERVICES)
     click.echo("both run; `hut-ci watch status` tells what they do")
+
+
+def _write_token(path: Path, token: bytes, user: str) -> None:
+    """Mode 0600 from its first moment on."""
+    from hut_ci.reports.atomic import Replacement
+
+    with Replacement(path, mode=0o600) as file:
+        shutil.chown(file.fileno(), user)
+        file.write(token)
 
 
 def _call(*argv: str) -> None:
