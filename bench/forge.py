@@ -45,23 +45,29 @@ def first_bytes(virtual: VirtualLab, build: Path, write: list[str]) -> dict[str,
     return took
 
 
-@contextmanager
-def forges(build: Path, folder: Path) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
-    """Both forges with the build as the artifact of SHA, and how many resolving calls they have had."""
+def zipped(build: Path) -> bytes:
+    """The build folder as an upload keeps it."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for file in sorted(path for path in build.rglob("*") if path.is_file()):
             target.write(file, file.relative_to(build))
+    return archive.getvalue()
+
+
+@contextmanager
+def forges(build: Path, folder: Path) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
+    """Both forges with the build as the artifact of SHA, and how many resolving calls they have had."""
+    archive = zipped(build)
     with FakeGitHub() as github, FakeGitLab() as gitlab:
         github.add_token("ghs_x")
         repo = github.repository(NAME, id=1001)
         repo.add_commit(SHA)
-        repo.add_run(head_sha=SHA).add_artifact("firmware", archive.getvalue())
+        repo.add_run(head_sha=SHA).add_artifact("firmware", archive)
         gitlab.add_token("glpat-x")
         project = gitlab.project(NAME, id=7)
         project.add_commit(SHA)
         project.set_branch("main", SHA)
-        project.add_pipeline(sha=SHA).add_job("build", artifacts=archive.getvalue())
+        project.add_pipeline(sha=SHA).add_job("build", artifacts=archive)
         (folder / "hut.yml").write_text('suite: {expect: ["bench: ready"]}\n')
         environment = {**os.environ, "GITHUB_API_URL": github.url, "GITHUB_TOKEN": "ghs_x"}
         environment |= {"GITLAB_API_URL": gitlab.api, "GITLAB_TOKEN": "glpat-x"}

@@ -27,6 +27,7 @@ from hand_over import hand_over
 from power import power_cycle
 from rich.console import Console
 from rich.table import Table
+from watch import calls_of_watch
 
 from hut_ci.virtual.app_script import Log, Script, Wait
 from hut_ci.virtual.images import build_folder, next_build
@@ -120,7 +121,17 @@ def on_slots(rounds: int) -> dict[str, float]:
 
 
 IN_TURNS = {"pty": on_pty, "rfc2217": on_rfc2217, "forge": from_a_forge, "start": start_up}
-ALONE = {"slots": on_slots, "action": action}
+
+
+def watching(_rounds: int) -> dict[str, float]:
+    """API calls, not seconds: they are the same in every round."""
+    with tempfile.TemporaryDirectory(prefix="hut-ci-bench-") as name:
+        bench = prepare(Path(name))
+        with lab(bench, "watch", "pty", paced=False) as virtual:
+            return calls_of_watch(virtual, bench.first)
+
+
+ALONE = {"slots": on_slots, "action": action, "watch": watching}
 
 
 def lab(bench: Bench, name: str, transport: Any, *, paced: bool) -> VirtualLab:
@@ -235,7 +246,16 @@ RATIOS = {
     "first byte from GitHub, warm cache, to esptool": ("first byte hut-ci github", "first byte esptool", None),
     "first byte from GitLab, warm cache, to esptool": ("first byte hut-ci gitlab", "first byte esptool", None),
 }
-CALLS = {"calls of one resolve on GitHub": "calls of one resolve github", "on GitLab": "calls of one resolve gitlab"}
+# what → (figure, the most that it should be)
+CALLS = {
+    "calls of one resolve on GitHub": ("calls of one resolve github", 3),
+    "on GitLab": ("calls of one resolve gitlab", 3),
+    "calls of `watch` that finds nothing": ("watch calls of an idle look", 2),
+    "of them, those that count": ("watch calls of an idle look that count", 0),
+    "calls of `watch` for a push": ("watch calls of a push", None),
+    "for a comment": ("watch calls of a comment", None),
+    "for a label": ("watch calls of a label", None),
+}
 
 
 # figures that stand for themselves → the most seconds that each should take
@@ -262,9 +282,9 @@ def report(medians: dict[str, float], rounds: int) -> None:
         if of in medians and by in medians:
             ratios[what] = round(medians[of] / medians[by], 3)
             table.add_row(what, f"{ratios[what]:.2f}", "" if aim is None else f"<= {aim}")
-    for what, name in CALLS.items():
+    for what, (name, most_calls) in CALLS.items():
         if name in medians:
-            table.add_row(what, f"{medians[name]:.0f}", "<= 3")
+            table.add_row(what, f"{medians[name]:.0f}", "" if most_calls is None else f"<= {most_calls}")
     if "start python" in medians:
         over = round((medians["start hut-ci --version"] - medians["start python"]) * 1000)
         ratios["hut-ci --version over a bare interpreter, ms"] = over
