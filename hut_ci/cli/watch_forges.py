@@ -38,4 +38,18 @@ def open_forge(
             statuses=GitHubStatuses(api),
             conversation=GitHubConversation(api),
         )
-    raise NotImplementedError(address.kind)
+    from hut_ci.forges.gitlab import api as gitlab
+    from hut_ci.forges.gitlab.builds import GitLabBuilds
+    from hut_ci.forges.gitlab.conversation import GitLabConversation
+    from hut_ci.forges.gitlab.statuses import GitLabStatuses
+    from hut_ci.forges.gitlab.trigger import GitLabTrigger
+    from hut_ci.forges.gitlab.watching import GitLabWatching
+
+    asked = gitlab.open_api(address, token, deadline, say, sleep)
+    return Forge(
+        watching=GitLabWatching(asked),
+        trigger=GitLabTrigger(asked),
+        builds=GitLabBuilds(asked, deadline),
+        statuses=GitLabStatuses(asked),
+        conversation=GitLabConversation(asked),
+    )

@@ -15,25 +15,31 @@ from hut_ci.stages.upstream import BuildSource
 
 
 class Watching(Protocol):
-    """Both raise PublishError, ForgeUnavailable among them, where the forge does not answer."""
+    """Every method raises PublishError, ForgeUnavailable among them, where the forge does not answer."""
 
     def look(self, marks: Mapping[str, str], events: Collection[str]) -> Look: ...
     def head(self, branch: str) -> str | None:
         """The commit that a branch stands at; None where it was deleted."""
         ...
 
+    def is_writer(self, user: str) -> bool:
+        """Whether `user` may write; no answer is none, and not a no."""
+        ...
+
+    def accept(self, number: int, comment_id: str) -> None:
+        """Show under a comment that it was understood."""
+        ...
+
+    def drop_label(self, number: int, label: str) -> None:
+        """Take a label off that was used."""
+        ...
+
 
 class Trigger(Protocol):
-    """Who may ask, and the traces of what was understood; see stages/trigger.py.
+    """What else is asked about whoever asks; see stages/trigger.py."""
 
-    `is_writer` raises ForgeUnavailable where the forge may tell later.
-    """
-
-    def is_writer(self, user: str) -> bool: ...
     def pull_request(self, number: int) -> PullRequest: ...
     def first_build(self, sha: str) -> str | None: ...
-    def accept(self, comment_id: str) -> None: ...
-    def drop_label(self, number: int, label: str) -> None: ...
 
 
 class Builds(BuildSource, Files, Protocol):
@@ -48,10 +54,10 @@ class Forge:
     statuses: StatusSink
     conversation: Conversation
 
-    # What decide.py asks: a sender's permission that cannot be told now is asked for again, and not a no.
+    # What decide.py asks.
 
     def may_write(self, user: str) -> bool:
-        return self.trigger.is_writer(user)
+        return self.watching.is_writer(user)
 
     def pull_request(self, number: int) -> PullRequest:
         return self.trigger.pull_request(number)

@@ -364,10 +364,10 @@ def _leave(finding: Finding, outcome: str, reply: str | None, forge: Forge) -> N
     event = finding.event
     if reply is not None and event.pull_request is not None and outcome in (HELP, REFUSED):
         upsert(forge.conversation, event.pull_request, reply, failed=True, when="always", about=outcome)
-    if outcome == RUN and event.comment_id is not None:
-        forge.trigger.accept(event.comment_id)
+    if outcome == RUN and event.comment_id is not None and event.pull_request is not None:
+        forge.watching.accept(event.pull_request, event.comment_id)
     if event.label is not None and event.pull_request is not None:
-        forge.trigger.drop_label(event.pull_request, event.label)
+        forge.watching.drop_label(event.pull_request, event.label)
 
 
 def _request(job: Job) -> Request:

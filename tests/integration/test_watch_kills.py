@@ -13,7 +13,7 @@ from watch_rig import BASE, HEAD, NAME, NEWER, Rig, built, finals, settled
 
 MOST_STEPS = 260
 PROJECTS = f'{{"github:{NAME}": {{forks: asked}}}}'
-READS = frozenset({"marks", "undecided", "unclosed", "jobs", "job", "begun"})
+READS = frozenset({"marks", "undecided", "unclosed", "jobs", "job", "begun", "look", "head", "is_writer"})
 """What changes nothing: ending before or after it is ending after the step before."""
 
 

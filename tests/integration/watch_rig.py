@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
+from fakes.gitlab import FakeGitLab
 
 from hut_ci.artifact_cache import ArtifactCache
 from hut_ci.cli.watch_forges import open_forge
@@ -69,15 +70,16 @@ def report(request: Request, commit_sha: str | None = None) -> dict[str, Any]:
     hardware, sha = document["hardware"], commit_sha or request.commit_sha
     document["commit_sha"] = hardware["commit_sha"] = sha
     hardware |= {"slot": request.pairs[0].slot, "variant": "default", "request_digest": request.digest}
-    hardware["artifact"] |= {"source": "upstream_artifact", "commit_sha": sha, "forge": "github"}
+    forge = str(request.builds).partition(":")[0]
+    hardware["artifact"] |= {"source": "upstream_artifact", "commit_sha": sha, "forge": forge}
     return document
 
 
 class Rig:
     """`rounds` lets both sides work until nothing changes any more."""
 
-    def __init__(self, folder: Path, github: FakeGitHub, projects: str, slots: int = 2) -> None:
-        self.github, self.folder, self.clock = github, folder, Clock()
+    def __init__(self, folder: Path, forge: FakeGitHub | FakeGitLab, projects: str, slots: int = 2) -> None:
+        self.forge, self.folder, self.clock = forge, folder, Clock()
         entries = "".join(f"  hut-0{n}: {{serial: /dev/serial/by-id/board-{n}}}\n" for n in range(1, slots + 1))
         text = f"lab: kitchen\nstate_dir: {folder}/state\nslots:\n{entries}projects: {projects}\n"
         self.lab = lab_from_text(text, folder / "lab.yml", {})
@@ -85,7 +87,7 @@ class Rig:
             spool.make(self.lab.spool, side)
         self.bench = PaperBench(self.lab, self.clock)
         self.said: list[str] = []
-        github.add_token(TOKEN)
+        forge.add_token(TOKEN)
         self._stack = ExitStack()
         self.restart()
 
@@ -96,8 +98,8 @@ class Rig:
 
         def opened(watched: Watched, _deadline: Deadline) -> Forge:
             made = open_forge(watched, self.environ, Deadline(60), self.said.append, lambda _seconds: None)
-            parts = (wrapped(part) for part in (made.trigger, made.builds, made.statuses, made.conversation))
-            return Forge(made.watching, *parts)
+            parts = (made.watching, made.trigger, made.builds, made.statuses, made.conversation)
+            return Forge(*(wrapped(part) for part in parts))
 
         self.publisher = Publisher(
             self.lab,
@@ -110,7 +112,14 @@ class Rig:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"GITHUB_API_URL": self.github.url, "GITHUB_TOKEN": TOKEN}
+        if isinstance(self.forge, FakeGitLab):
+            return {"GITLAB_API_URL": self.forge.api, "GITLAB_TOKEN": TOKEN}
+        return {"GITHUB_API_URL": self.forge.url, "GITHUB_TOKEN": TOKEN}
+
+    @property
+    def github(self) -> FakeGitHub:
+        assert isinstance(self.forge, FakeGitHub)
+        return self.forge
 
     def __enter__(self) -> Self:
         self.bench.round()

@@ -12,6 +12,7 @@ from hut_ci.errors import PublishError
 from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.github import answers
 from hut_ci.forges.github.api import MOST_PAGES, PAGE, GitHubApi
+from hut_ci.forges.github.trigger import GitHubTrigger
 from hut_ci.model import BuildState
 from hut_ci.stages.news import Build, Labelled, Look, Said
 
@@ -57,6 +58,16 @@ class GitHubWatching:
                 if error.status != 404:
                     raise
                 return None
+
+    def is_writer(self, user: str) -> bool:
+        """Whether `user` has the role write or more."""
+        return GitHubTrigger(self.api).is_writer(user)
+
+    def accept(self, _number: int, comment_id: str) -> None:
+        GitHubTrigger(self.api).accept(comment_id)
+
+    def drop_label(self, number: int, label: str) -> None:
+        GitHubTrigger(self.api).drop_label(number, label)
 
     def _builds(self, first: list[Json], marks: Mapping[str, str], new: dict[str, str]) -> list[Build]:
         """Back to the oldest run that had not ended at the last look, or, where all had, to the newest of then."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import gitlab
 import requests
-from gitlab.exceptions import GitlabError, GitlabParsingError
+from gitlab.exceptions import GitlabError, GitlabHttpError, GitlabParsingError
 
 from hut_ci.credentials import Token
 from hut_ci.deadline import Deadline
@@ -77,6 +77,17 @@ class GitLabApi:
         if isinstance(data, requests.Response):
             raise TypeError("the answer is no JSON")
         return data
+
+    def changed(self, path: str, etag: str | None, **parameters: object) -> tuple[str, Json | None]:
+        """The answer's ETag and its JSON, None where that is still `etag`."""
+        sent = {"If-None-Match": etag} if etag else {}
+        try:
+            answer = self.client.http_request("get", self._path(path), _given(parameters), extra_headers=sent)
+        except GitlabHttpError as error:
+            if error.response_code == 304 and etag:
+                return etag, None
+            raise
+        return answer.headers.get("ETag", ""), answer.json()
 
     def raw(self, path: str, **parameters: object) -> bytes:
         answer = self.client.http_get(self._path(path), query_data=_given(parameters), raw=True)
