@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from fakes.github_state import Repository
 from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, PARENT, SHA, token_for, zipped
 
 from hut_ci.deadline import Deadline
-from hut_ci.virtual.app_script import Wait
+from hut_ci.virtual.app_script import Panic, Wait
 from hut_ci.virtual.lab import VirtualLab
 
 PATIENCE = 90.0
@@ -121,6 +122,30 @@ def test_away_and_back(watched: Watched) -> None:
     assert "was not away" not in watched.hut_ci("lab", "back", "--lab", watched.lab.lab_yml).stdout
     watched.once()
     assert watched.states() == PASSED
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("boots", [True, False])
+def test_a_baseline_is_written_before_and_after(
+    boots: bool, hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
+) -> None:
+    """A stranger's firmware finds nothing and leaves nothing; where that cannot be had, it does not run."""
+    build = firmware("ready")
+    baseline = firmware("the lab's own") if boots else firmware(Panic("LoadProhibited"))
+    watched = Watched(hut_ci, github, lab_of(), build)
+    text = watched.lab.lab_yml.read_text().replace(f'"{GITHUB}": {{}}', f'"{GITHUB}": {{baseline: {baseline}}}')
+    watched.lab.lab_yml.write_text(text)
+    watched.once()
+    if boots:
+        watched.check_end()
+    else:
+        assert set(watched.states().values()) == {"error"}
+        assert "baseline could not be restored" in str(watched.repo.posted_statuses[-2].description)
+    flash = bytes(watched.lab.boards["hut-01"].flash)
+    files = json.loads((baseline / "flasher_args.json").read_text())["flash_files"]
+    for offset, name in files.items():
+        content = (baseline / name).read_bytes()
+        assert flash[int(offset, 0) :][: len(content)] == content, name
 
 
 # --- who holds what -------------------------------------------------------------------------------------------------
