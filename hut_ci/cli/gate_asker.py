@@ -37,12 +37,9 @@ class Asker:
 
     def refuse(self, error: HutCiError) -> None:
         """Say the reason, once; what names people or commands in it is broken up."""
-        from hut_ci.reports.escaping import cut, markdown_text
+        from hut_ci.stages.reply import refusal
 
-        parts = [f"Not tested: {error.what}"]
-        parts += [f"Why: {error.why}"] if error.why else []
-        parts += [f"What to do: {error.todo}"] if error.todo else []
-        self._reply("\n\n".join(markdown_text(cut(part, 600)) for part in parts), "refused")
+        self._reply(refusal(error), "refused")
 
     def take_label(self) -> None:
         """Take off the label that asked: it means "test what is there now"."""

@@ -78,6 +78,7 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     folder = private_folder(state or Path(os.environ.get("STATE_DIRECTORY") or lab.state_dir / "publisher"))
     spool.make(lab.spool, spool.JOBS)
     with alone(folder / "lock"), Store(folder / "watch.db") as store:
+        spool.sweep(lab.spool)
         made = Publisher(lab, store, _cache(lab, folder), _open_forge, _say, look_seconds=every)
         _rounds(made.round, once=once, told=lambda: _told(made))
     return 0

@@ -72,11 +72,11 @@ class Bench:
         """Begin a job whose slot is free. One that is refused is left to its time limit."""
         try:
             slot_id = spool.read_request(self.folder, name).pairs[0].slot
+            slot = self.lab.slot(slot_id)
+            if slot_id in self.running or (slot is not None and self.is_held(slot)):
+                return
         except HutCiError as error:
             self.say(f"{name}: {error.what}")
-            return
-        slot = self.lab.slot(slot_id)
-        if slot_id in self.running or (slot is not None and self.is_held(slot)):
             return
         out = spool.begin(self.folder, name)
         if self._tries(out) >= MOST_TRIES:

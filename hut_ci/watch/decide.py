@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hut_ci.errors import ArtifactError, ConfigError, HutCiError, Refused, SlotError, UsageError
+from hut_ci.errors import ArtifactError, ConfigError, Refused, SlotError, UsageError
 from hut_ci.model import Slot, Watched
-from hut_ci.reports.escaping import cut, markdown_text
 from hut_ci.stages import spoken
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.gate import request_document
 from hut_ci.stages.project_source import Files, project_at
+from hut_ci.stages.reply import refusal
 from hut_ci.stages.request import from_document
 from hut_ci.stages.selection import select, slots_named
 from hut_ci.stages.trigger import Forge, allow
@@ -70,14 +70,6 @@ def decide(
     if _is_asked_for(job, known):
         return Decision(IGNORED, "this is being tested already")
     return Decision(RUN, job=job)
-
-
-def refusal(error: HutCiError) -> str:
-    """What whoever asked is told; what names people or commands in it is broken up."""
-    parts = [f"Not tested: {error.what}"]
-    parts += [f"Why: {error.why}"] if error.why else []
-    parts += [f"What to do: {error.todo}"] if error.todo else []
-    return "\n\n".join(markdown_text(cut(part, 600)) for part in parts)
 
 
 def _moved(finding: Finding, forge: Asked) -> str:

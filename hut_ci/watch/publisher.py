@@ -40,7 +40,7 @@ from hut_ci.watch.store import Store, unanswered
 
 LOOK_SECONDS = 30.0
 LONGEST_PAUSE = 900.0
-ROUND_SECONDS = 120.0
+ROUND_SECONDS = 600.0
 """For everything that one round asks of one repository's forge, a download aside."""
 DOWNLOAD_SECONDS = 600.0
 UNDECIDED_SECONDS = 86400.0

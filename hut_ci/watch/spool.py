@@ -102,6 +102,13 @@ def withdraw(spool: Path, name: str) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def sweep(spool: Path) -> None:
+    """Remove what a publisher that was killed left half written, or half removed."""
+    for path in (spool / JOBS).glob(".*"):
+        if NAME.match(path.stem.removeprefix(".")) and path.suffix in (".part", ".gone"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def read_report(spool: Path, name: str) -> object:
     """The report of a job, unchecked: stages/publish.py believes none that is not valid. None where it is none."""
     try:

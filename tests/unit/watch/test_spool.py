@@ -151,6 +151,14 @@ def test_what_is_no_name_leads_nowhere(name: str, folder: Path, tmp_path: Path) 
     assert spool.read_report(folder, name) is None
 
 
+def test_what_a_killed_publisher_left_is_removed(folder: Path) -> None:
+    jobs = folder / spool.JOBS
+    for name in (f".{NAME}.part", f".{NAME}.gone", ".keep.part"):
+        (jobs / name).mkdir()
+    spool.sweep(folder)
+    assert sorted(path.name for path in jobs.iterdir()) == [".keep.part", NAME]
+
+
 def test_what_lies_there_that_is_not_ours_is_left_alone(folder: Path) -> None:
     (folder / spool.JOBS / "notes.txt").touch()
     (folder / spool.JOBS / f"{NAME[:-2]}-1").symlink_to(job(folder))
