@@ -69,6 +69,7 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     from hut_ci.cli.composition import lab_at
     from hut_ci.cli.watch import refuse_idle
     from hut_ci.watch import spool
+    from hut_ci.watch.desk import Desk
     from hut_ci.watch.ours import alone, private_folder
     from hut_ci.watch.publisher import Publisher
     from hut_ci.watch.store import Store
@@ -79,7 +80,7 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     spool.make(lab.spool, spool.JOBS)
     with alone(folder / "lock"), Store(folder / "watch.db") as store:
         spool.sweep(lab.spool)
-        made = Publisher(lab, store, _cache(lab, folder), _open_forge, _say, look_seconds=every)
+        made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
         _rounds(made.round, once=once, told=lambda: _told(made))
     return 0
 

@@ -56,7 +56,7 @@ def written(made: Publisher) -> str:
     from hut_ci.reports.atomic import replace_file
     from hut_ci.watch import spool
 
-    jobs = made.store.jobs()
+    jobs = made.desk.store.jobs()
     pairs = [pair for job in jobs for pair in job.pairs]
     repositories = [
         {"repository": address, "trouble": pause.trouble, "next": _instant(max(pause.look, pause.serve))}
@@ -72,8 +72,8 @@ def written(made: Publisher) -> str:
         }
         for job in jobs
     ]
-    document = {"at": made.clock(), "repositories": repositories, "jobs": open_jobs}
-    replace_file(made.folder / spool.JOBS / FILE, json.dumps(document).encode(), durable=False)
+    document = {"at": made.desk.clock(), "repositories": repositories, "jobs": open_jobs}
+    replace_file(made.desk.spool / spool.JOBS / FILE, json.dumps(document).encode(), durable=False)
     troubles = [entry["repository"] for entry in repositories if entry["trouble"]]
     return f"{len(jobs)} jobs, {len(pairs)} runs" + (
         f"; trouble with {', '.join(map(str, troubles))}" if troubles else ""

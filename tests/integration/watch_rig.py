@@ -21,6 +21,7 @@ from hut_ci.deadline import Deadline
 from hut_ci.model import Lab, Request, Watched
 from hut_ci.watch import spool
 from hut_ci.watch.away import sign_of_life
+from hut_ci.watch.desk import Desk
 from hut_ci.watch.forge import Forge
 from hut_ci.watch.publisher import Publisher
 from hut_ci.watch.store import Store
@@ -101,14 +102,8 @@ class Rig:
             parts = (made.watching, made.trigger, made.builds, made.statuses, made.conversation)
             return Forge(*(wrapped(part) for part in parts))
 
-        self.publisher = Publisher(
-            self.lab,
-            wrapped(store),
-            ArtifactCache(self.folder / "artifacts"),
-            opened,
-            self.said.append,
-            self.clock,
-        )
+        desk = Desk(self.lab, wrapped(store), self.said.append, self.clock)
+        self.publisher = Publisher(desk, ArtifactCache(self.folder / "artifacts"), opened)
 
     @property
     def environ(self) -> dict[str, str]:

@@ -1,0 +1,79 @@
+"""From a forge's news to jobs: look, decide, and show whoever asked what became of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hut_ci.errors import ForgeUnavailable, PublishError
+from hut_ci.model import Evidence, Watched
+from hut_ci.stages.comment import upsert
+from hut_ci.stages.finding import Finding
+from hut_ci.stages.news import findings
+from hut_ci.watch import plan
+from hut_ci.watch.decide import HELP, IGNORED, REFUSED, RUN, decide
+from hut_ci.watch.desk import Desk, each
+from hut_ci.watch.forge import Forge
+from hut_ci.watch.job import ASKED, WAITING
+
+UNDECIDED_SECONDS = 86400.0
+"""After that, what cannot be decided is given up."""
+
+
+def look(desk: Desk, watched: Watched, forge: Forge) -> None:
+    """Keep what is new, together with the marks that say it was seen."""
+    before = desk.store.marks(watched.address)
+    found, marks = findings(forge.watching.look(before, watched.events), watched, before)
+    desk.store.see(watched.address, found, marks, desk.clock())
+
+
+def decide_all(desk: Desk, watched: Watched, forge: Forge) -> None:
+    """Of what came while nothing could be decided, only the newest push of each line is."""
+    desk.store.give_up(watched.address, desk.clock() - UNDECIDED_SECONDS)
+    waiting = desk.store.undecided(watched.address)
+    older = plan.catch_up(waiting)
+    for finding in waiting:
+        if by := older.get(finding.id):
+            desk.store.decide(watched.address, finding, f"{IGNORED}: {by[:12]} came later", None, None)
+    each([finding for finding in waiting if finding.id not in older], partial(_decide_one, desk, watched, forge))
+
+
+def _decide_one(desk: Desk, watched: Watched, forge: Forge, finding: Finding) -> None:
+    known = desk.store.jobs(watched.address)
+    made = decide(finding, watched, desk.lab.slots, forge, forge.builds, known, desk.clock())
+    desk.say(f"{watched.address}: {finding.line}, {finding.event.kind}: {made.outcome} {made.why}".rstrip())
+    desk.store.decide(watched.address, finding, f"{made.outcome}: {made.why}", made.reply, made.job)
+
+
+def leave_traces(desk: Desk, watched: Watched, forge: Forge) -> None:
+    """Answer whoever asked, show that a comment was understood, take the label off: one that is used up.
+
+    A forge that does not let us changes nothing of what was decided.
+    """
+    for finding, outcome, reply in desk.store.unclosed(watched.address):
+        try:
+            _leave(finding, outcome.partition(":")[0], reply, forge)
+        except ForgeUnavailable:
+            raise
+        except PublishError as error:
+            desk.say(f"note: {error.what}")
+        desk.store.close(watched.address, finding)
+
+
+def _leave(finding: Finding, outcome: str, reply: str | None, forge: Forge) -> None:
+    event = finding.event
+    if reply is not None and event.pull_request is not None and outcome in (HELP, REFUSED):
+        upsert(forge.conversation, event.pull_request, reply, failed=True, when="always", about=outcome)
+    if outcome == RUN and event.comment_id is not None and event.pull_request is not None:
+        forge.watching.accept(event.pull_request, event.comment_id)
+    if event.label is not None and event.pull_request is not None:
+        forge.watching.drop_label(event.pull_request, event.label)
+
+
+def drop_superseded(desk: Desk, watched: Watched) -> None:
+    """What nobody knows of is dropped silently, what is pending is ended, what runs may end."""
+    jobs = {job.id: job for job in desk.store.jobs(watched.address)}
+    for job_id, by in plan.superseded(list(jobs.values())).items():
+        if jobs[job_id].state == ASKED:
+            desk.store.done(jobs[job_id])
+        else:
+            desk.answer(jobs[job_id], Evidence("superseded", {"by": by[:12]}), (WAITING,))

@@ -1,0 +1,144 @@
+"""From jobs to statuses: pending ones with a time limit, final ones from the reports of the bench or from our own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from hut_ci.model import Evidence, Request, Watched
+from hut_ci.stages import gate, publish
+from hut_ci.stages.deliver import aggregate, discuss, results_of
+from hut_ci.stages.publish import StatusSink
+from hut_ci.stages.request import from_document
+from hut_ci.stages.serving import evidence
+from hut_ci.watch import plan, spool
+from hut_ci.watch.decide import ANSWER_SECONDS
+from hut_ci.watch.desk import Desk, each, request_of
+from hut_ci.watch.forge import Forge
+from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, HANDED, OPEN, WAITING, Job
+from hut_ci.watch.own_report import report_of
+from hut_ci.watch.store import unanswered
+
+NEW = (ASKED, ANNOUNCING)
+UNTOLD = timedelta(days=1)
+
+
+# --- before ------------------------------------------------------------------------------------------------------
+
+
+def announce(desk: Desk, watched: Watched, forge: Forge, away: str | None) -> None:
+    """Post what stands until the answer, or why there will be none; `away` is until when the lab is."""
+    each(desk.store.jobs(watched.address), partial(_announce_one, desk, watched, forge, away))
+
+
+def _announce_one(desk: Desk, watched: Watched, forge: Forge, away: str | None, job: Job) -> None:
+    if away is not None and all(pair.state == WAITING for pair in job.pairs):
+        _tell_away(desk, watched, forge, job, away)
+    elif job.state in NEW and not unanswered(job):
+        desk.store.announced(job)  # all was decided before anybody was told
+    elif job.state == ASKED and _is_too_much(desk, watched, job):
+        desk.answer(job, Evidence("runs_used_up", {"limit": str(watched.max_runs_per_day)}), (WAITING,))
+        desk.store.announced(job)
+    elif job.state in NEW:
+        _post_pending(desk, watched, forge, job)
+
+
+def _is_too_much(desk: Desk, watched: Watched, job: Job) -> bool:
+    jobs = [other for other in desk.store.jobs(watched.address) if other.state == OPEN]
+    queued = sum(pair.state == WAITING for other in jobs for pair in other.pairs)
+    return len(job.pairs) > desk.runs_left(watched) - queued
+
+
+def _post_pending(desk: Desk, watched: Watched, forge: Forge, job: Job) -> None:
+    """With a time limit that counts from when the run may begin; pairs that are blocked get their answer at once."""
+    begin = plan.open_at(watched.hours, desk.now.astimezone())
+    until = begin.astimezone(UTC) + timedelta(seconds=ANSWER_SECONDS)
+    document = {**job.document, "not_after": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    desk.store.announce(job, document)
+    request = replace(from_document(document, "the request"), digest=None)
+    blocked = {number: pair for number, pair in enumerate(request.pairs) if pair.blocked is not None}
+    told = {n: report_of(request, pair, evidence(pair), desk.lab.name) for n, pair in blocked.items()}
+    desk.store.answer(job, told)
+    gate.announce_all(request, forge.statuses)
+    desk.store.announced(job)
+    desk.store.see(watched.address, (), {_told(job.line): ""}, desk.clock())
+
+
+def _tell_away(desk: Desk, watched: Watched, forge: Forge, job: Job, away: str) -> None:
+    """One `blocked` for each line, then silence; the newest job of each waits until the lab is back."""
+    if job.state != ASKED or not desk.store.marks(watched.address).get(_told(job.line)):
+        request, why = request_of(job), Evidence("lab_away", {"until": away})
+        reports = [report_of(request, pair, why, desk.lab.name) for pair in request.pairs]
+        for number, report in enumerate(reports):
+            _post(request, number, report, forge.statuses)
+        if request.aggregate:
+            aggregate(request, results_of(request, reports), forge.statuses, request.aggregate)
+    desk.store.recall(job)
+    desk.store.see(watched.address, (), {_told(job.line): away}, desk.clock())
+
+
+def _told(line: str) -> str:
+    return f"away:{line}"
+
+
+# --- after -------------------------------------------------------------------------------------------------------
+
+
+def collect(desk: Desk) -> None:
+    """Take the reports of the bench; what is no valid answer to its request counts as none."""
+    there = set(spool.ready(desk.spool, spool.REPORTS))
+    for job in desk.store.jobs():
+        for pair in job.pairs:
+            if pair.state != HANDED or job.place(pair) not in there:
+                continue
+            document = spool.read_report(desk.spool, job.place(pair))
+            asked = from_document(job.document_of(pair), "the request")
+            wrong = publish.refusal(document, job.commit_sha, pair.slot, asked)
+            if wrong is not None or not isinstance(document, dict):
+                why = Evidence("publish_failed", {"what": wrong or "there is no report"})
+                document = dict(report_of(asked, asked.pairs[0], why, desk.lab.name))
+            desk.store.answer(job, {pair.number: document})
+
+
+def end_overdue(desk: Desk) -> None:
+    """A pending status never outlives its time; what could not be told for a day after it will not be told any more."""
+    for job in desk.store.jobs():
+        late = desk.now - datetime.fromisoformat(job.not_after)
+        if job.state != ASKED and late > UNTOLD:
+            desk.say(f"{job.repository}: nobody could be told about {job.commit_sha[:12]}")
+            desk.store.done(job)
+        elif job.state != ASKED and late > timedelta(0):
+            desk.answer(job, Evidence("no_answer", {"by": job.not_after}), (WAITING, HANDED))
+
+
+def answer(desk: Desk, watched: Watched, forge: Forge) -> None:
+    """Post the final status of every pair that was answered, and what is said of all once the last one was."""
+    each([job for job in desk.store.jobs(watched.address) if job.state == OPEN], partial(_answer_one, desk, forge))
+
+
+def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:
+    request = request_of(job)
+    for pair in job.pairs:
+        if pair.state == ANSWERED:
+            _post(request, pair.number, pair.report, forge.statuses)
+            desk.store.posted(job, pair)
+    if not unanswered(job):
+        results = results_of(request, [pair.report for pair in job.pairs])
+        if request.aggregate:
+            aggregate(request, results, forge.statuses, request.aggregate)
+        discuss(request, results, forge.conversation, "auto")
+        desk.store.done(job)
+
+
+def _post(request: Request, number: int, report: object, sink: StatusSink) -> None:
+    pair = request.pairs[number]
+    publish.publish(
+        report,
+        sink,
+        sha=request.commit_sha,
+        slot=pair.slot,
+        context=pair.context,
+        target_url=request.run_url,
+        request=request,
+    )
