@@ -40,7 +40,7 @@ def test_from_a_board_to_a_status_in_eight_lines(
     github.add_token(GITHUB_TOKEN, login="lab", kind="pat", permissions=token)
     lab = hut_ci.folder / "home" / ".config" / "hut-ci" / "lab.yml"
     lab.parent.mkdir(parents=True)
-    lab.write_text(f"lab: kitchen\nlock_dir: {hut_ci.folder}/locks\nslots:\n")
+    lab.write_text(f"lab: kitchen\nlock_dir: {hut_ci.folder}/locks\nstate_dir: {hut_ci.folder}/state\nslots:\n")
     # The board is pointed at, and nobody is asked; the forge is the fake one. What is typed stays as it is.
     environ = {"HUT_CI_SLOTS_ADD_PORT": board.serial, "HUT_CI_SLOTS_ADD_YES": "1", "GITHUB_API_URL": github.url}
     environ = {**hut_ci.environ, **environ, "PATH": f"{SCRIPT.parent}:{hut_ci.environ['PATH']}"}
@@ -56,7 +56,7 @@ def test_from_a_board_to_a_status_in_eight_lines(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     states = {status.context: status.state for status in repo.posted_statuses if status.sha == SHA}
-    assert states == {"hardware / hut-01": "success", "hardware": "success"}
+    assert states == {"hardware / hut-01": "success", "hardware": "success"}, done.stdout + done.stderr
 
 
 def test_its_lab_loads_with_all_that_its_table_names(tmp_path: Path) -> None:
