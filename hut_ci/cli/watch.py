@@ -70,16 +70,19 @@ def refuse_idle(lab: Lab) -> None:
 
 
 def _once(lab: Lab) -> int:
-    """Bench and publisher in turns, until the publisher has nothing more to hand over."""
+    """Bench and publisher in turns, until all is done but what has to wait: for a slot that somebody holds, say."""
     from hut_ci.watch import spool
 
+    before: list[str] = []
     while True:
         for name in ("bench", "publisher"):
             code = _start(lab, name, "--once").wait()
             if code != 0:
                 return code
-        if not spool.ready(lab.spool, spool.JOBS):
+        left = spool.ready(lab.spool, spool.JOBS)
+        if not left or left == before:
             return 0
+        before = left
 
 
 def _for_ever(lab: Lab) -> int:

@@ -142,11 +142,12 @@ def _rounds(
     from hut_ci.watch.notify import notify
 
     address = os.environ.get("NOTIFY_SOCKET")
+    notify(address, "READY=1")  # a first round may take longer than systemd waits for it
     try:
         with cancellation():
             while True:
                 work()
-                notify(address, "READY=1", "WATCHDOG=1", f"STATUS={told()}")
+                notify(address, "WATCHDOG=1", f"STATUS={told()}")
                 if once and not more():
                     return
                 time.sleep(0.2 if once else TICK_SECONDS)

@@ -6,6 +6,7 @@ from functools import partial
 
 from hut_ci.errors import ForgeUnavailable, PublishError
 from hut_ci.model import Evidence, Watched
+from hut_ci.stages import publish
 from hut_ci.stages.comment import upsert
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.news import findings
@@ -15,6 +16,8 @@ from hut_ci.watch.desk import Desk, each
 from hut_ci.watch.forge import Forge
 from hut_ci.watch.job import ASKED, WAITING
 
+WHOLE = "hardware"
+"""Where the answer to a push stands that no pair could be made of."""
 UNDECIDED_SECONDS = 86400.0
 """After that, what cannot be decided is given up."""
 
@@ -51,7 +54,7 @@ def leave_traces(desk: Desk, watched: Watched, forge: Forge) -> None:
     """
     for finding, outcome, reply in desk.store.unclosed(watched.address):
         try:
-            _leave(finding, outcome.partition(":")[0], reply, forge)
+            _leave(finding, outcome, reply, forge)
         except ForgeUnavailable:
             raise
         except PublishError as error:
@@ -59,8 +62,10 @@ def leave_traces(desk: Desk, watched: Watched, forge: Forge) -> None:
         desk.store.close(watched.address, finding)
 
 
-def _leave(finding: Finding, outcome: str, reply: str | None, forge: Forge) -> None:
-    event = finding.event
+def _leave(finding: Finding, told: str, reply: str | None, forge: Forge) -> None:
+    event, (outcome, _, why) = finding.event, told.partition(": ")
+    if outcome == REFUSED and event.sender is None and event.commit_sha is not None:
+        publish.settle(forge.statuses, event.commit_sha, WHOLE, Evidence("config", {"what": why}), finding.url)
     if reply is not None and event.pull_request is not None and outcome in (HELP, REFUSED):
         upsert(forge.conversation, event.pull_request, reply, failed=True, when="always", about=outcome)
     if outcome == RUN and event.comment_id is not None and event.pull_request is not None:

@@ -33,7 +33,10 @@ class Asked(Forge, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`reply` is Markdown for whoever asked, None where nobody is answered; only a run has a job."""
+    """`reply` is Markdown for whoever asked, None where nobody did: a refused push is told so by a status.
+
+    Only a run has a job.
+    """
 
     outcome: str
     why: str = ""
@@ -64,8 +67,8 @@ def decide(
     except DISCUSSED as error:
         if error.evidence == "forge_error":
             raise
-        if event.sender is None:  # nobody is there to be answered; a push that asks for what is not there has no board
-            return Decision(IGNORED, error.what)
+        if event.sender is None:  # the head moved while it was built: its own build asks again
+            return Decision(IGNORED if isinstance(error, Refused) else REFUSED, error.what)
         return Decision(REFUSED, error.what, reply=refusal(error))
     if _is_asked_for(job, known):
         return Decision(IGNORED, "this is being tested already")

@@ -17,6 +17,7 @@ from conftest import Firmware, LabOf
 from console_script import HutCi
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
+from live_run import claimed
 from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, PARENT, SHA, token_for, zipped
 
 from hut_ci.deadline import Deadline
@@ -122,6 +123,15 @@ def test_away_and_back(watched: Watched) -> None:
     assert "was not away" not in watched.hut_ci("lab", "back", "--lab", watched.lab.lab_yml).stdout
     watched.once()
     assert watched.states() == PASSED
+
+
+@pytest.mark.real
+def test_a_slot_that_a_person_holds_is_waited_for(watched: Watched) -> None:
+    with claimed(watched.lab):
+        watched.once()
+        assert set(watched.states().values()) == {"pending"}
+    watched.once()
+    watched.check_end()
 
 
 @pytest.mark.real

@@ -116,6 +116,19 @@ def test_a_build_of_ones_own_pull_request_is_tested_and_judged_by_the_base(rig: 
     assert finals(repo) == {HEAD: BOTH}
 
 
+@pytest.mark.parametrize(
+    ("hut", "words"), [("suite: {expect: [}", "hut.yml"), ("variants: {x: {needs: {chip: esp32c6}}}", "no board fits")]
+)
+def test_a_push_that_cannot_be_tested_says_why_on_its_commit(rig: Rig, hut: str, words: str) -> None:
+    repo = rig.repository()
+    repo.add_commit(HEAD, files={"hut.yml": hut}, parents=[BASE])
+    built(repo, HEAD)
+    rig.rounds()
+    assert finals(repo) == {HEAD: {"hardware": "error"}}
+    assert words in texts(repo, HEAD)["hardware"]
+    assert len(repo.posted_statuses) == 1
+
+
 # --- forks --------------------------------------------------------------------------------------------------------
 
 
