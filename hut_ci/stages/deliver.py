@@ -32,13 +32,14 @@ def deliver(
     A slot that was blocked from the start needs none. `missing` stands in the place of each report that is not among
     the documents. Commit, slots and contexts are the request's. Raises PublishError where the forge does not take it.
     """
-    posted = [_answer(request, pair, _about(request, pair, documents, missing), forge) for pair in request.pairs]
+    posted = [answer(request, pair, _about(request, pair, documents, missing), forge) for pair in request.pairs]
     if request.aggregate:
         posted.append(aggregate(request, results_of(request, documents, missing), forge, request.aggregate))
     return posted
 
 
-def _answer(request: Request, pair: Pair, document: object, forge: StatusSink) -> Status:
+def answer(request: Request, pair: Pair, document: object, forge: StatusSink) -> Status:
+    """Post the final status of one pair from the report about it."""
     if isinstance(document, Evidence):
         return publish.settle(forge, request.commit_sha, pair.context, document, request.run_url)
     return publish.publish(

@@ -6,10 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from hut_ci.model import Evidence, Request, Watched
-from hut_ci.stages import gate, publish
+from hut_ci.model import Evidence, Watched
+from hut_ci.stages import deliver, gate, publish
 from hut_ci.stages.deliver import aggregate, discuss, results_of
-from hut_ci.stages.publish import StatusSink
 from hut_ci.stages.request import from_document
 from hut_ci.stages.serving import evidence
 from hut_ci.watch import plan, spool
@@ -70,8 +69,8 @@ def _tell_away(desk: Desk, watched: Watched, forge: Forge, job: Job, away: str) 
     if job.state != ASKED or not desk.store.marks(watched.address).get(_told(job.line)):
         request, why = request_of(job), Evidence("lab_away", {"until": away})
         reports = [report_of(request, pair, why, desk.lab.name) for pair in request.pairs]
-        for number, report in enumerate(reports):
-            _post(request, number, report, forge.statuses)
+        for pair, report in zip(request.pairs, reports, strict=True):
+            deliver.answer(request, pair, report, forge.statuses)
         if request.aggregate:
             aggregate(request, results_of(request, reports), forge.statuses, request.aggregate)
     desk.store.recall(job)
@@ -121,7 +120,7 @@ def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:
     request = request_of(job)
     for pair in job.pairs:
         if pair.state == ANSWERED:
-            _post(request, pair.number, pair.report, forge.statuses)
+            deliver.answer(request, request.pairs[pair.number], pair.report, forge.statuses)
             desk.store.posted(job, pair)
     if not unanswered(job):
         results = results_of(request, [pair.report for pair in job.pairs])
@@ -129,16 +128,3 @@ def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:
             aggregate(request, results, forge.statuses, request.aggregate)
         discuss(request, results, forge.conversation, "auto")
         desk.store.done(job)
-
-
-def _post(request: Request, number: int, report: object, sink: StatusSink) -> None:
-    pair = request.pairs[number]
-    publish.publish(
-        report,
-        sink,
-        sha=request.commit_sha,
-        slot=pair.slot,
-        context=pair.context,
-        target_url=request.run_url,
-        request=request,
-    )
