@@ -81,12 +81,14 @@ def end_of(folder: Path, github: FakeGitHub, kill_at: int) -> tuple[Any, int]:
                 rig.round()
             except Killed:
                 rig.restart()
+        steps = fuse.steps
+        rig.restart()
         rig.rounds(3)
         assert settled(repo), (kill_at, repo.all_statuses())
         ran = [(sha, slot) for sha, slot, _ in rig.bench.ran]
         assert len({name for _, _, name in rig.bench.ran}) == len(ran), "nothing runs twice"
         replies = {n: sorted(comment["user"] for comment in repo.comments(n)) for n in (12, 13)}
-        return (finals(repo), replies, repo.pulls[12].labels, sorted(ran)), fuse.steps
+        return (finals(repo), replies, repo.pulls[12].labels, sorted(ran)), steps
 
 
 @pytest.fixture
