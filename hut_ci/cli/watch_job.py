@@ -109,6 +109,7 @@ def _options(request: Request) -> dict[str, Any]:
         "allow_fork": request.forks_allowed,
         "skip_tested": request.skip_tested,
         "not_after": request.not_after,
+        "base_ref": request.base_ref,
         "request_digest": request.digest,
         "forge": None,
         "publish": ("none",),

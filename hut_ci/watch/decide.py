@@ -88,16 +88,17 @@ def _moved(finding: Finding, forge: Asked) -> str:
 
 def _job(finding: Finding, watched: Watched, slots: Sequence[Slot], forge: Forge, files: Files, now: float) -> Job:
     ask = allow(finding.event, forge, "asked" if watched.forks == "asked" else "never")
-    project = project_at(files, ask.commit_sha, ask.pull_request).project
-    choices = select(allowed(slots, watched), project, ask.names)
+    found = project_at(files, ask.commit_sha, ask.pull_request, ask.base_ref)
+    choices = select(allowed(slots, watched), found.project, ask.names)
     document = request_document(
         ask,
         choices,
-        project,
+        found.project,
         builds=watched.address,
         publish_to=[watched.address],
         run_url=finding.url,
         answer_within=ANSWER_SECONDS,
+        base_ref=found.base_ref,
     )
     request = from_document(document, "the request")
     return Job(

@@ -86,7 +86,7 @@ def hand_over(
     """
     pair = request.pairs[turn.pair.number]
     files = Remembering(builds)
-    found = project_at(files, request.commit_sha, request.pull_request)
+    found = project_at(files, request.commit_sha, request.pull_request, request.base_ref)
     with tempfile.TemporaryDirectory(prefix="hut-ci-watch-") as work:
         artifact = _artifact(request, pair, found, builds, cache, Path(work), deadline, say)
         ref, data = files.read[0]

@@ -188,6 +188,19 @@ def test_a_head_that_moved_while_it_waited_is_ended(rig: Rig) -> None:
     assert settled(repo)
 
 
+def test_a_base_that_was_changed_while_it_waited_is_not_asked(rig: Rig) -> None:
+    asked(rig, f"/hil @{HEAD}")
+    repo = rig.repository()
+    repo.set_branch("lenient", BASE)
+    finish = still_building(repo)
+    rig.rounds(2)
+    repo.pulls[12].base_ref = "lenient"
+    finish()
+    rig.rounds()
+    assert set(finals(repo)[HEAD].values()) == {"error"}
+    assert "refused" in texts(repo, HEAD)["hardware / hut-01"]
+
+
 def test_a_build_that_finishes_later_is_waited_for(rig: Rig) -> None:
     asked(rig, f"/hil @{HEAD}")
     repo = rig.repository()
