@@ -591,9 +591,15 @@ def call_everything(hub: FakeGitHub) -> None:
     check = {"name": "hut-01", "head_sha": SHA, "status": "in_progress", "started_at": "2026-01-01T00:00:00Z"}
     output = {"title": "hut-01", "summary": "It panics", "annotations": [note]}
     actions, issues = f"{ROOT}/actions", f"{ROOT}/issues"
+    repo.add_label(12, "hil:hut-01")
     for path in (
         ROOT,
         f"{ROOT}/branches?per_page=1&page=2",
+        f"{ROOT}/branches/topic%2Fone",
+        f"{ROOT}/branches/none",
+        f"{issues}?state=all&sort=updated&direction=desc&per_page=1",
+        f"{issues}/events",
+        f"{issues}/comments?sort=created&direction=asc&since=2026-01-01T00:00:00Z",
         f"{ROOT}/commits?sha=main",
         f"{ROOT}/commits/{SHA}",
         f"{ROOT}/commits/topic%2Fone",
@@ -658,6 +664,16 @@ def test_every_operation_keeps_to_the_description(checked: FakeGitHub, contract:
     assert checked.violations == []
     assert set(checked.operations()) == {route.operation for route in ROUTES}
     assert set(contract.departures) == contract.used, "a departure that is never met"
+
+
+def test_what_is_the_same_is_answered_304_and_does_not_count(hub: FakeGitHub, repo: Repository) -> None:
+    first = ask(hub, f"{ROOT}/actions/runs")
+    known = {"If-None-Match": first.headers["ETag"]}
+    again = ask(hub, f"{ROOT}/actions/runs", headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["X-RateLimit-Used"] == first.headers["X-RateLimit-Used"]
+    repo.add_run(head_sha=SHA)
+    assert ask(hub, f"{ROOT}/actions/runs", headers=known).status_code == 200
 
 
 def test_a_wrong_request_is_a_violation(checked: FakeGitHub) -> None:
