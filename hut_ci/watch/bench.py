@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from hut_ci.errors import HutCiError
+from hut_ci.errors import Cancelled, HutCiError
 from hut_ci.model import Lab, Slot
 from hut_ci.watch import spool
 from hut_ci.watch.away import sign_of_life
@@ -75,6 +75,8 @@ class Bench:
             slot = self.lab.slot(slot_id)
             if slot_id in self.running or (slot is not None and self.is_held(slot)):
                 return
+        except Cancelled:
+            raise
         except HutCiError as error:
             self.say(f"{name}: {error.what}")
             return

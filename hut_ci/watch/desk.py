@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from hut_ci.errors import ForgeUnavailable, HutCiError
+from hut_ci.errors import Cancelled, ForgeUnavailable, HutCiError
 from hut_ci.model import Evidence, Lab, Request, Watched
 from hut_ci.stages.request import from_document
 from hut_ci.watch import plan
@@ -53,12 +53,12 @@ def request_of(job: Job) -> Request:
 
 
 def each(items: Iterable[Item], what: Callable[[Item], None]) -> None:
-    """Do `what` for each; one that fails does not keep the others from it, unless the forge is down."""
+    """Do `what` for each; one that fails does not keep the others from it, unless the forge is down or we are to end."""
     troubles: list[HutCiError] = []
     for item in items:
         try:
             what(item)
-        except ForgeUnavailable:
+        except (Cancelled, ForgeUnavailable):
             raise
         except HutCiError as error:
             troubles.append(error)

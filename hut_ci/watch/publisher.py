@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hut_ci.artifact_cache import ArtifactCache
 from hut_ci.deadline import Deadline
-from hut_ci.errors import BuildRunning, ForgeUnavailable, HutCiError
+from hut_ci.errors import BuildRunning, Cancelled, ForgeUnavailable, HutCiError
 from hut_ci.model import Watched
 from hut_ci.record import evidence_of
 from hut_ci.stages.build_choice import NoRun
@@ -76,6 +76,8 @@ class Publisher:
             return
         try:
             what()
+        except Cancelled:
+            raise
         except HutCiError as error:
             pause.failures += 1
             asked = error.pause if isinstance(error, ForgeUnavailable) else None
@@ -136,7 +138,7 @@ class Publisher:
         except (BuildRunning, NoRun):
             desk.store.looked(turn.job, desk.store.marks(watched.address).get(BUILDS, "") or "none")
         except HutCiError as error:
-            if isinstance(error, ForgeUnavailable) or error.evidence in PASSING:
+            if isinstance(error, Cancelled | ForgeUnavailable) or error.evidence in PASSING:
                 raise
             report = report_of(request, request.pairs[turn.pair.number], evidence_of(error), desk.lab.name)
             desk.store.answer(turn.job, {turn.pair.number: report})

@@ -1,0 +1,66 @@
+"""What must not stop a publisher, or keep a status pending: signals, clocks, a damaged spool, what a forge refuses."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.github import FakeGitHub
+from watch_rig import DAY, HEAD, NAME, NEWER, Rig, built, finals, settled
+
+from hut_ci.errors import Cancelled, PublishError
+
+BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    with FakeGitHub() as server:
+        yield server
+        assert server.violations == []
+
+
+@pytest.fixture
+def rig(tmp_path: Path, github: FakeGitHub) -> Iterator[Rig]:
+    with Rig(tmp_path, github, f'{{"github:{NAME}": {{}}}}') as made:
+        yield made
+
+
+class Failing:
+    """One part of the forge, of which the method `name` raises `error` where `when` is true of its arguments."""
+
+    def __init__(self, inner: Any, name: str, error: Exception, when: Callable[..., bool] = lambda *_: True) -> None:
+        self._inner, self._name, self._error, self._when = inner, name, error, when
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+
+        def failing(*args: Any, **more: Any) -> Any:
+            if self._when(*args):
+                raise self._error
+            return found(*args, **more)
+
+        return failing if name == self._name else found
+
+
+def failing(rig: Rig, name: str, error: Exception, when: Callable[..., bool] = lambda *_: True) -> None:
+    rig.restart(lambda part: Failing(part, name, error, when) if hasattr(part, name) else part)
+
+
+# --- signals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["look", "head", "set_status", "runs", "download"])
+def test_a_signal_ends_the_publisher_wherever_it_arrives_and_is_no_answer(rig: Rig, call: str) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    failing(rig, call, Cancelled(signal.SIGTERM))
+    with pytest.raises(Cancelled):
+        rig.rounds()
+    rig.restart()
+    rig.rounds()
+    assert finals(repo) == {HEAD: BOTH}
+    assert settled(repo)
