@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +38,8 @@ def status(lab_path: Path | None, as_json: bool) -> int:
     from hut_ci.watch.away import BENCH, away_until
 
     lab = lab_at(lab_path)
-    known: dict[str, Any] = _read(lab.spool / spool.JOBS / FILE)
-    alive = {"publisher": known.get("at"), "bench": _read(lab.spool / spool.REPORTS / BENCH).get("alive")}
+    known: dict[str, Any] = dict(spool.note(lab.spool, spool.JOBS, FILE, 1 << 20))
+    alive = {"publisher": known.get("at"), "bench": spool.note(lab.spool, spool.REPORTS, BENCH).get("alive")}
     there = {name: _is_recent(at) for name, at in alive.items()}
     known = {**known, "processes": there, "away_until": away_until(lab.spool, time.time())}
     if as_json:
@@ -93,15 +92,8 @@ def _lines(known: dict[str, Any]) -> list[str]:
 
 
 def _is_recent(at: object) -> bool:
-    return isinstance(at, int | float) and time.time() - at < SILENT_SECONDS
+    return isinstance(at, float) and time.time() - at < SILENT_SECONDS
 
 
 def _instant(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        document = json.loads(path.read_bytes()[: 1 << 20])
-        return document if isinstance(document, dict) else {}
-    return {}

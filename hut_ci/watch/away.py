@@ -35,8 +35,8 @@ def bring_back(folder: Path) -> bool:
 
 def away_until(folder: Path, now: float) -> str | None:
     """Until when the operator has sent the lab away (an instant); None where it is there."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        until = str(json.loads((folder / AWAY / UNTIL).read_bytes()[:4096])["until"])
+    with suppress(ValueError, OverflowError):
+        until = str(spool.note(folder, AWAY, UNTIL).get("until"))
         if datetime.fromisoformat(until).timestamp() > now:
             return until
     return None
@@ -51,8 +51,6 @@ def absent(folder: Path, now: float) -> str | None:
     """Why nothing is tested now, in words that follow "until"; None where the lab is there."""
     if until := away_until(folder, now):
         return until
-    try:
-        last = float(json.loads((folder / spool.REPORTS / BENCH).read_bytes()[:4096])["alive"])
-    except (OSError, ValueError, KeyError, TypeError):
-        last = 0.0
-    return "its bench is started again" if now - last > SILENT_SECONDS else None
+    last = spool.note(folder, spool.REPORTS, BENCH).get("alive")
+    is_there = isinstance(last, float) and now - last <= SILENT_SECONDS
+    return None if is_there else "its bench is started again"

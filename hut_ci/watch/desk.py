@@ -53,7 +53,7 @@ def request_of(job: Job) -> Request:
 
 
 def each(items: Iterable[Item], what: Callable[[Item], None]) -> None:
-    """Do `what` for each; one that fails does not keep the others from it, unless the forge is down or we are to end."""
+    """Do `what` for each; one that fails keeps no other from it, unless the forge is down or we are to end."""
     troubles: list[HutCiError] = []
     for item in items:
         try:

@@ -49,17 +49,20 @@ class HandedOver:
 
 
 def ready(spool: Path, side: str) -> list[str]:
-    """The names that wait on that side, the oldest first; whatever else lies there is not ours to touch."""
-    folder = spool / side
+    """The names that wait on that side, the oldest first; whatever else lies there is not ours to touch.
+
+    One that the other process takes away meanwhile hides no other. Raises OSError where the side cannot be read.
+    """
     try:
-        entries = [entry for entry in os.scandir(folder) if NAME.match(entry.name) and _is_folder(entry)]
-        return [entry.name for entry in sorted(entries, key=lambda entry: (entry.stat().st_mtime_ns, entry.name))]
+        entries = list(os.scandir(spool / side))
     except FileNotFoundError:
         return []
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
+    found = []
+    for entry in entries:
+        with suppress(FileNotFoundError):
+            if NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
+                found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+    return [name for _, name in sorted(found)]
 
 
 # --- the publisher's side -------------------------------------------------------------------------------------
@@ -209,6 +212,19 @@ def make(spool: Path, side: str) -> None:
 
 
 # --- both -------------------------------------------------------------------------------------------------------
+
+
+def note(spool: Path, side: str, name: str, limit: int = 4096) -> Mapping[str, Any]:
+    """A small JSON document beside the jobs or reports; empty where none is that only the lab can have written."""
+    try:
+        with (
+            lock_folder(spool, create=False) as outer,
+            inner_folder(outer, side, create=False) as folder,
+        ):
+            document = json.loads(_read(folder, name, limit))
+    except (OSError, ValueError, RecursionError, ConfigError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _inside(spool: Path, side: str, name: str) -> Path:

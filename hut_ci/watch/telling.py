@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -86,7 +87,9 @@ def _told(line: str) -> str:
 
 def collect(desk: Desk) -> None:
     """Take the reports of the bench; what is no valid answer to its request counts as none."""
-    there = set(spool.ready(desk.spool, spool.REPORTS))
+    there: set[str] = set()
+    with suppress(OSError):  # whatever the bench did to its folder: what it does not answer ends at its time
+        there.update(spool.ready(desk.spool, spool.REPORTS))
     for job in desk.store.jobs():
         for pair in job.pairs:
             if pair.state != HANDED or job.place(pair) not in there:

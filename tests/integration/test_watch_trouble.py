@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +11,9 @@ from typing import Any
 
 import pytest
 from fakes.github import FakeGitHub
-from watch_rig import DAY, HEAD, NAME, NEWER, Rig, built, finals, settled
+from watch_rig import HEAD, NAME, Rig, built, finals, settled
 
-from hut_ci.errors import Cancelled, PublishError
+from hut_ci.errors import Cancelled
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
 
@@ -63,4 +65,58 @@ def test_a_signal_ends_the_publisher_wherever_it_arrives_and_is_no_answer(rig: R
     rig.restart()
     rig.rounds()
     assert finals(repo) == {HEAD: BOTH}
+    assert settled(repo)
+
+
+# --- a bench that is not ours any more, or a member of the lab who means ill --------------------------------------
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _deep(path: Path) -> None:
+    path.write_text("[" * 4000)
+
+
+def _long(path: Path) -> None:
+    path.write_text(f'{{"alive": 1{"0" * 400}, "until": 1{"0" * 400}}}')
+
+
+@pytest.mark.parametrize("plant", [_fifo, _endless, _deep, _long])
+@pytest.mark.parametrize("place", ["reports/bench.json", "away/until.json"])
+def test_what_was_planted_in_the_spool_neither_hangs_nor_ends_the_publisher(
+    place: str, plant: Callable[[Path], None], rig: Rig
+) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.publisher.round()
+    assert set(finals(repo)[HEAD].values()) == {"pending"}
+    planted = rig.lab.spool / place
+    planted.parent.mkdir(exist_ok=True)
+    planted.unlink(missing_ok=True)
+    plant(planted)
+    rig.clock.now += 7 * 3600
+    rig.publisher.round()
+    assert set(finals(repo)[HEAD].values()) == {"error"}
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "gone"])
+def test_reports_that_cannot_be_read_end_at_their_time(kind: str, rig: Rig, tmp_path: Path) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.publisher.round()
+    reports = rig.lab.spool / "reports"
+    shutil.rmtree(reports)
+    if kind == "file":
+        reports.write_text("")
+    if kind == "link":
+        reports.symlink_to(tmp_path)
+    rig.clock.now += 7 * 3600
+    rig.publisher.round()
+    assert set(finals(repo)[HEAD].values()) == {"error"}
     assert settled(repo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,25 @@ def test_what_lies_there_that_is_not_ours_is_left_alone(folder: Path) -> None:
     assert spool.ready(folder, spool.JOBS) == [NAME]
     spool.clear(folder)
     assert (folder / spool.REPORTS / "keep").exists()
+
+
+def test_one_that_is_taken_away_meanwhile_hides_no_other(folder: Path) -> None:
+    """What a list holds decides which reports are removed."""
+    jobs, ended = folder / spool.JOBS, threading.Event()
+    for number in range(30):
+        (jobs / f"{'k' * 24}-{number}").mkdir()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            (jobs / f"{'a' * 24}-0").mkdir()
+            (jobs / f"{'a' * 24}-0").rename(jobs / ".gone")
+            (jobs / ".gone").rmdir()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        counts = [len(spool.ready(folder, spool.JOBS)) for _ in range(1000)]
+    finally:
+        ended.set()
+        other.join()
+    assert set(counts) <= {31, 32}
