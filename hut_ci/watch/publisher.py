@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from hut_ci.artifact_cache import ArtifactCache
 from hut_ci.deadline import Deadline
@@ -17,7 +18,7 @@ from hut_ci.record import evidence_of
 from hut_ci.stages.build_choice import NoRun
 from hut_ci.watch import asking, plan, spool, telling
 from hut_ci.watch.away import absent
-from hut_ci.watch.desk import Desk, request_of
+from hut_ci.watch.desk import Desk, each, request_of
 from hut_ci.watch.forge import Forge
 from hut_ci.watch.handing import hand_over
 from hut_ci.watch.job import HANDED, OPEN
@@ -38,10 +39,14 @@ OpenForge = Callable[[Watched, Deadline], Forge]
 
 @dataclass(slots=True)
 class Pause:
-    """When a repository is looked at next, and how often in a row its forge failed; times are Unix time."""
+    """When a repository is looked at, served and given turns next, and how often in a row that failed; Unix time.
+
+    A forge that is down gives no turns; one that refuses one status does.
+    """
 
     look: float = 0.0
     serve: float = 0.0
+    turn: float = 0.0
     failures: int = 0
     trouble: str = ""
 
@@ -61,7 +66,7 @@ class Publisher:
         telling.end_overdue(desk)
         away = absent(desk.spool, desk.clock())
         for watched in desk.lab.projects:
-            self._guarded(watched, lambda watched=watched: self._serve(watched, away))  # type: ignore[misc]
+            self._guarded(watched, partial(self._serve, watched, away))
         if away is None:
             self._hand_over()
         self._tidy()
@@ -69,10 +74,10 @@ class Publisher:
     def pause(self, watched: Watched) -> Pause:
         return self.pauses.setdefault(watched.address, Pause())
 
-    def _guarded(self, watched: Watched, what: Callable[[], None]) -> None:
+    def _guarded(self, watched: Watched, what: Callable[[], None], *, is_turn: bool = False) -> None:
         """Do `what` unless the forge asked for a pause; a failure makes one, twice as long each time."""
         pause, clock = self.pause(watched), self.desk.clock
-        if clock() < pause.serve:
+        if clock() < (pause.turn if is_turn else pause.serve):
             return
         try:
             what()
@@ -83,22 +88,31 @@ class Publisher:
             asked = error.pause if isinstance(error, ForgeUnavailable) else None
             seconds = max(asked or 0.0, min(self.look_seconds * 2 ** (pause.failures - 1), LONGEST_PAUSE))
             pause.serve, pause.trouble = clock() + seconds, error.what
+            if is_turn or isinstance(error, ForgeUnavailable):
+                pause.turn = pause.serve
             self.desk.say(f"{watched.address}: {error.what}; again in {seconds:.0f} s")
         else:
             pause.failures, pause.trouble = 0, ""
 
     def _serve(self, watched: Watched, away: str | None) -> None:
+        """Step by step; one commit whose status the forge refuses keeps none of the others from being looked for."""
+        desk, forge = self.desk, self.open_forge(watched, Deadline(ROUND_SECONDS))
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: telling.answer(desk, watched, forge),
+            lambda: self._look(watched, forge),
+            lambda: asking.decide_all(desk, watched, forge),
+            lambda: asking.leave_traces(desk, watched, forge),
+            lambda: asking.drop_superseded(desk, watched),
+            lambda: telling.announce(desk, watched, forge, away),
+            lambda: telling.answer(desk, watched, forge),
+        )
+        each(steps, lambda step: step())
+
+    def _look(self, watched: Watched, forge: Forge) -> None:
         desk, pause = self.desk, self.pause(watched)
-        forge = self.open_forge(watched, Deadline(ROUND_SECONDS))
-        telling.answer(desk, watched, forge)
         if desk.clock() >= pause.look:
             asking.look(desk, watched, forge)
             pause.look = desk.clock() + self.look_seconds
-        asking.decide_all(desk, watched, forge)
-        asking.leave_traces(desk, watched, forge)
-        asking.drop_superseded(desk, watched)
-        telling.announce(desk, watched, forge, away)
-        telling.answer(desk, watched, forge)
 
     # --- to the bench
 
@@ -109,7 +123,7 @@ class Publisher:
             for turn in chosen:
                 watched = self.desk.lab.watched(turn.job.repository)
                 assert watched is not None
-                self._guarded(watched, lambda watched=watched, turn=turn: self._take_turn(watched, turn))  # type: ignore[misc]
+                self._guarded(watched, partial(self._take_turn, watched, turn), is_turn=True)
             if self.desk.store.jobs() == before:
                 return
 
@@ -119,7 +133,7 @@ class Publisher:
         ready, served, limits = [], {}, {}
         for watched in self.desk.lab.projects:
             address = watched.address
-            if self.desk.clock() < self.pause(watched).serve or plan.open_at(watched.hours, local) != local:
+            if self.desk.clock() < self.pause(watched).turn or plan.open_at(watched.hours, local) != local:
                 continue
             builds = store.marks(address).get(BUILDS, "")
             ready += [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from hut_ci.model import Evidence, Watched
+from hut_ci.errors import ForgeUnavailable, PublishError
+from hut_ci.model import Evidence, Request, Watched
 from hut_ci.stages import deliver, gate, publish
+from hut_ci.stages.aggregate import Result
 from hut_ci.stages.deliver import aggregate, discuss, results_of
 from hut_ci.stages.request import from_document
 from hut_ci.stages.serving import evidence
@@ -104,14 +107,14 @@ def collect(desk: Desk) -> None:
 
 
 def end_overdue(desk: Desk) -> None:
-    """A pending status never outlives its time; what could not be told for a day after it will not be told any more."""
+    """A pending status never outlives its time, however long this host was off."""
     for job in desk.store.jobs():
-        late = desk.now - datetime.fromisoformat(job.not_after)
-        if job.state != ASKED and late > UNTOLD:
-            desk.say(f"{job.repository}: nobody could be told about {job.commit_sha[:12]}")
-            desk.store.done(job)
-        elif job.state != ASKED and late > timedelta(0):
+        if job.state != ASKED and _late(desk, job) > timedelta(0):
             desk.answer(job, Evidence("no_answer", {"by": job.not_after}), (WAITING, HANDED))
+
+
+def _late(desk: Desk, job: Job) -> timedelta:
+    return desk.now - datetime.fromisoformat(job.not_after)
 
 
 def answer(desk: Desk, watched: Watched, forge: Forge) -> None:
@@ -120,6 +123,19 @@ def answer(desk: Desk, watched: Watched, forge: Forge) -> None:
 
 
 def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:
+    """What the forge still refuses a day after its time will not be told any more."""
+    try:
+        _tell(desk, forge, job)
+    except ForgeUnavailable:
+        raise
+    except PublishError as error:
+        if _late(desk, job) <= UNTOLD:
+            raise
+        desk.say(f"{job.repository}: nobody could be told about {job.commit_sha[:12]}: {error.what}")
+        desk.store.done(job)
+
+
+def _tell(desk: Desk, forge: Forge, job: Job) -> None:
     request = request_of(job)
     for pair in job.pairs:
         if pair.state == ANSWERED:
@@ -129,5 +145,15 @@ def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:
         results = results_of(request, [pair.report for pair in job.pairs])
         if request.aggregate:
             aggregate(request, results, forge.statuses, request.aggregate)
-        discuss(request, results, forge.conversation, "auto")
+        _discuss(desk, forge, request, results)
         desk.store.done(job)
+
+
+def _discuss(desk: Desk, forge: Forge, request: Request, results: Sequence[Result]) -> None:
+    """A pull request that takes no comment (a locked one, say) has its statuses nevertheless."""
+    try:
+        discuss(request, results, forge.conversation, "auto")
+    except ForgeUnavailable:
+        raise
+    except PublishError as error:
+        desk.say(f"note: {error.what}")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from fakes.github import FakeGitHub
-from watch_rig import HEAD, NAME, Rig, built, finals, settled
+from watch_rig import DAY, HEAD, NAME, NEWER, Rig, built, finals, settled
 
-from hut_ci.errors import Cancelled
+from hut_ci.errors import Cancelled, PublishError
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
 
@@ -120,3 +120,49 @@ def test_reports_that_cannot_be_read_end_at_their_time(kind: str, rig: Rig, tmp_
     rig.publisher.round()
     assert set(finals(repo)[HEAD].values()) == {"error"}
     assert settled(repo)
+
+
+# --- a forge that takes not everything ------------------------------------------------------------------------------
+
+
+def test_a_host_that_was_off_for_days_ends_what_was_pending(rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.publisher.round()
+    rig.clock.now += 3 * DAY
+    rig.restart()
+    rig.github.fail("*", "503", None)
+    rig.publisher.round()
+    rig.github.faults.clear()
+    for _ in range(3):
+        rig.round(1000.0)
+    assert set(finals(repo)[HEAD].values()) == {"error"}
+    assert settled(repo)
+
+
+def test_a_commit_whose_status_is_refused_keeps_no_other_waiting_and_is_given_up(rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.publisher.round()
+    rig.bench.round()
+    failing(rig, "set_status", PublishError("HTTP 422"), lambda sha, *_: sha == HEAD)
+    built(repo, NEWER)
+    for _ in range(6):
+        rig.round(950.0)
+    assert finals(repo)[NEWER] == BOTH
+    assert [job.commit_sha for job in rig.publisher.desk.store.jobs()] == [HEAD]
+    rig.clock.now += 2 * DAY
+    rig.rounds(1)
+    assert rig.publisher.desk.store.jobs() == []
+
+
+def test_a_pull_request_that_takes_no_comment_is_answered_by_its_statuses(tmp_path: Path, github: FakeGitHub) -> None:
+    with Rig(tmp_path, github, f'{{"github:{NAME}": {{events: [builds]}}}}') as rig:
+        repo = rig.repository()
+        repo.add_pull(12, head_sha=HEAD)
+        failing(rig, "own_comments", PublishError("HTTP 403"))
+        built(repo, HEAD, push=None, event="pull_request", head_branch="feature", pull_requests=[12])
+        rig.rounds()
+        assert finals(repo) == {HEAD: BOTH}
+        assert rig.publisher.desk.store.jobs() == []
+        assert "note: HTTP 403" in rig.said
