@@ -20,10 +20,8 @@ class Turn:
 
 
 def superseded(jobs: Sequence[Job]) -> dict[str, str]:
-    """Jobs on whose line a newer commit was asked for since, with that commit."""
-    newest: dict[tuple[str, str], Job] = {}
-    for job in sorted(jobs, key=lambda job: job.created):
-        newest[job.repository, job.line] = job
+    """Jobs on whose line another commit was asked for since, with that commit; `jobs` are in the order of asking."""
+    newest = {(job.repository, job.line): job for job in jobs}
     return {
         job.id: newest[job.repository, job.line].commit_sha
         for job in jobs

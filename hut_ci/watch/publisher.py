@@ -27,6 +27,8 @@ from hut_ci.watch.plan import Turn
 
 LOOK_SECONDS = 30.0
 LONGEST_PAUSE = 900.0
+LONGEST_ASKED = 7200.0
+"""Of a pause that a forge asks for: GitHub's limits are renewed every hour, and time limits have to be kept."""
 ROUND_SECONDS = 600.0
 """For everything that one round asks of one repository's forge, a download aside."""
 DOWNLOAD_SECONDS = 600.0
@@ -58,10 +60,14 @@ class Publisher:
     open_forge: OpenForge
     look_seconds: float = LOOK_SECONDS
     pauses: dict[str, Pause] = field(default_factory=dict)
+    last: float = 0.0
 
     def round(self) -> None:
-        """Everything that there is to do now."""
+        """Everything that there is to do now; a clock that was set back has no pause last longer."""
         desk = self.desk
+        if desk.clock() < self.last:
+            self.pauses.clear()
+        self.last = desk.clock()
         telling.collect(desk)
         telling.end_overdue(desk)
         away = absent(desk.spool, desk.clock())
@@ -86,7 +92,9 @@ class Publisher:
         except HutCiError as error:
             pause.failures += 1
             asked = error.pause if isinstance(error, ForgeUnavailable) else None
-            seconds = max(asked or 0.0, min(self.look_seconds * 2 ** (pause.failures - 1), LONGEST_PAUSE))
+            seconds = max(
+                min(asked or 0.0, LONGEST_ASKED), min(self.look_seconds * 2 ** (pause.failures - 1), LONGEST_PAUSE)
+            )
             pause.serve, pause.trouble = clock() + seconds, error.what
             if is_turn or isinstance(error, ForgeUnavailable):
                 pause.turn = pause.serve

@@ -147,9 +147,9 @@ class Store:
     # --- jobs ---------------------------------------------------------------------------------------------
 
     def jobs(self, repository: str | None = None) -> list[Job]:
-        """Those that are not done, the oldest first."""
+        """Those that are not done, in the order in which they were decided: a clock may be set back."""
         rows = self._db.execute(
-            "SELECT * FROM job WHERE state != ? AND (? IS NULL OR repository = ?) ORDER BY created, rowid",
+            "SELECT * FROM job WHERE state != ? AND (? IS NULL OR repository = ?) ORDER BY rowid",
             (DONE, repository, repository),
         )
         return [self._job(row) for row in rows]

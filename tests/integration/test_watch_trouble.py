@@ -13,7 +13,7 @@ import pytest
 from fakes.github import FakeGitHub
 from watch_rig import DAY, HEAD, NAME, NEWER, Rig, built, finals, settled
 
-from hut_ci.errors import Cancelled, PublishError
+from hut_ci.errors import Cancelled, ForgeUnavailable, PublishError
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
 
@@ -166,3 +166,44 @@ def test_a_pull_request_that_takes_no_comment_is_answered_by_its_statuses(tmp_pa
         assert finals(repo) == {HEAD: BOTH}
         assert rig.publisher.desk.store.jobs() == []
         assert "note: HTTP 403" in rig.said
+
+
+# --- clocks, and limits that are none ------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_set_back_stops_nothing(rig: Rig) -> None:
+    repo = rig.repository()
+    rig.clock.now += 3650 * DAY
+    rig.rounds(2)
+    rig.clock.now -= 3650 * DAY
+    built(repo, HEAD)
+    rig.rounds()
+    assert finals(repo) == {HEAD: BOTH}
+
+
+def test_a_clock_that_is_set_back_makes_no_older_commit_the_newer_one(rig: Rig) -> None:
+    repo = rig.repository()
+    rig.rounds(1)
+    built(repo, HEAD)
+    rig.clock.now += 31
+    rig.publisher.round()
+    rig.clock.now -= 3600
+    rig.restart()
+    built(repo, NEWER)
+    rig.publisher.round()
+    rig.rounds()
+    assert finals(repo)[NEWER] == BOTH
+    assert settled(repo)
+
+
+def test_a_pause_without_end_is_not_kept(rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    error, lasts = ForgeUnavailable("HTTP 429"), [True]
+    error.pause = 1e12
+    failing(rig, "look", error, lambda *_: bool(lasts))
+    rig.round()
+    lasts.clear()
+    rig.round(2 * 3600 + 1.0)
+    rig.rounds()
+    assert finals(repo) == {HEAD: BOTH}

@@ -91,7 +91,9 @@ class GitHubWatching:
         if found:
             new["comment"] = str(max(int(marks.get("comment", "0")), *(as_number(entry["id"]) for entry in found)))
             new["since"] = max(as_text(entry["created_at"]) for entry in found)
-        return [_said(entry) for entry in found if "/pull/" in as_text(entry["html_url"])] if "comment" in marks else []
+        # An account that was deleted since is null, and asks for nothing any more.
+        told = [entry for entry in found if entry["user"] is not None and "/pull/" in as_text(entry["html_url"])]
+        return [_said(entry) for entry in told] if "comment" in marks else []
 
     def _labels(self, marks: Mapping[str, str], new: dict[str, str]) -> list[Labelled]:
         """GitHub lists the newest event first."""
@@ -107,7 +109,9 @@ class GitHubWatching:
 
 def _build(data: Json) -> Build:
     run = answers.build_run(data)
-    requests = [as_number(pull["number"]) for pull in data["pull_requests"] if pull["head"]["sha"] == run.head_sha]
+    requests = [
+        as_number(pull["number"]) for pull in data["pull_requests"] or () if pull["head"]["sha"] == run.head_sha
+    ]
     return Build(run, requests[0] if run.event == "pull_request" and requests else None)
 
 
