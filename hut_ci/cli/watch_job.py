@@ -23,6 +23,7 @@ def run_job(lab_path: Path | None, name: str, out: Path) -> int:
     from hut_ci.cli.progress import listener
     from hut_ci.run import run
     from hut_ci.watch import spool
+    from hut_ci.watch.bench import ENDED
 
     lab = composition.lab_at(lab_path)
     request = spool.read_request(lab.spool, name)
@@ -40,6 +41,8 @@ def run_job(lab_path: Path | None, name: str, out: Path) -> int:
             report = between_baselines(watched.baseline, order, mine)
         else:
             report = run(order, mine)
+    if report.verdict.evidence.id not in ("cancelled", "killed"):
+        (out / ENDED).touch()
     return report.verdict.exit_code
 
 

@@ -6,6 +6,7 @@ It holds no token of a forge and opens no connection to one; hut.yml and artifac
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,8 @@ from hut_ci.watch.away import sign_of_life
 MOST_TRIES = 3
 """Of a job whose child, or whose bench, was killed: one that kills this host must not do so for ever."""
 TRIES = "tries"
+ENDED = "ended"
+"""Left by a run that came to its own end, the lab's baseline and all; one that was cancelled leaves none."""
 END_SECONDS = 20.0
 
 
@@ -62,11 +65,14 @@ class Bench:
                 self._consider(name)
 
     def stop(self) -> None:
-        """End all runs properly; they are begun again by the next bench."""
+        """End all runs properly; the next bench begins them again, and this was none of their tries."""
         for _name, child in self.running.values():
             child.terminate()
-        for _name, child in self.running.values():
-            child.wait(END_SECONDS)
+        for name, child in self.running.values():
+            out = spool.begin(self.folder, name)
+            (out / TRIES).write_text(str(self._tries(out) - 1))
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(END_SECONDS)
 
     def _consider(self, name: str) -> None:
         """Begin a job whose slot is free. One that is refused is left to its time limit."""
@@ -81,6 +87,10 @@ class Bench:
             self.say(f"{name}: {error.what}")
             return
         out = spool.begin(self.folder, name)
+        if (out / ENDED).exists() and _is_whole(out):
+            self.say(f"{name}: had ended")
+            spool.finish(self.folder, name)
+            return
         if self._tries(out) >= MOST_TRIES:
             self.say(f"{name}: given up after {MOST_TRIES} tries")
             spool.finish(self.folder, name)

@@ -12,7 +12,7 @@ import pytest
 from hut_ci.config import lab_from_text
 from hut_ci.model import Lab
 from hut_ci.watch import spool
-from hut_ci.watch.bench import MOST_TRIES, Bench
+from hut_ci.watch.bench import ENDED, MOST_TRIES, Bench
 from hut_ci.watch.notify import notify
 
 FIRST, SECOND, OTHER = (f"{letter * 24}-0" for letter in "abc")
@@ -146,6 +146,28 @@ def test_ending_ends_the_runs_and_publishes_none(rig: Rig) -> None:
     bench.round()
     bench.stop()
     assert rig.runs[0].terminated
+    assert rig.reports() == []
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_bench_that_was_killed_after_a_run_had_ended_does_not_run_it_again(marked: bool, rig: Rig) -> None:
+    """Without its mark it was cancelled, or the lab's baseline is not back."""
+    rig.job(FIRST, "hut-01")
+    rig.bench().round()
+    rig.runs[0].end()
+    if marked:
+        (rig.runs[0].out / ENDED).touch()
+    rig.bench().round()
+    assert (len(rig.runs), rig.reports()) == ((1, [FIRST]) if marked else (2, []))
+
+
+def test_a_bench_that_is_ended_properly_uses_up_no_try(rig: Rig) -> None:
+    rig.job(FIRST, "hut-01")
+    for _ in range(2 * MOST_TRIES):
+        bench = rig.bench()
+        bench.round()
+        bench.stop()
+    assert len(rig.runs) == 2 * MOST_TRIES
     assert rig.reports() == []
 
 
