@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +93,8 @@ def _for_ever(lab: Lab) -> int:
     children = [_start(lab, "bench"), _start(lab, "publisher")]
     try:
         with cancellation():
-            os.wait()
+            while all(child.poll() is None for child in children):
+                time.sleep(0.2)
     finally:
         for child in children:
             child.terminate()

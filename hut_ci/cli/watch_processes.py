@@ -78,7 +78,8 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     refuse_idle(lab)
     folder = private_folder(state or Path(os.environ.get("STATE_DIRECTORY") or lab.state_dir / "publisher"))
     spool.make(lab.spool, spool.JOBS)
-    with alone(folder / "lock"), Store(folder / "watch.db") as store:
+    mine, handed = alone(folder / "lock"), alone(lab.spool / spool.JOBS / "lock")
+    with mine, handed, Store(folder / "watch.db") as store:
         spool.sweep(lab.spool)
         made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
         _rounds(made.round, once=once, told=lambda: _told(made))

@@ -33,9 +33,21 @@ def private_folder(folder: Path) -> Path:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Held by one process at a time, gone with it. Raises ConfigError where another one is there."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    """Held by one process at a time, gone with it. Raises ConfigError where another one is there.
+
+    It is its folder's owner's alone: who could read it could hold it. One that root makes does not keep that user out.
+    """
     try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{lock} cannot be opened: {error.strerror}",
+            why="this process of `hut-ci watch` is another user's here",
+            todo="start it as that user, or name another `spool_dir` in lab.yml",
+        ) from error
+    try:
+        if os.geteuid() == 0:
+            os.fchown(descriptor, lock.parent.stat().st_uid, -1)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:

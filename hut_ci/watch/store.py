@@ -73,6 +73,8 @@ class Store:
                 why=f"its version is {version}, this program knows {VERSION}",
                 todo="install the newer version again",
             )
+        if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
         if version == 0:
             self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 

@@ -114,6 +114,24 @@ def test_a_lab_that_watches_nothing_says_so(hut_ci: HutCi, lab_of: LabOf) -> Non
 
 
 @pytest.mark.real
+def test_a_second_publisher_of_one_spool_is_refused_wherever_it_keeps_its_own(watched: Watched, tmp_path: Path) -> None:
+    with watched.started("publisher"):
+        until((watched.spool / "jobs" / "status.json").exists, "the first one")
+        answer = watched.hut_ci(
+            *("watch", "publisher", "--once", "--state", tmp_path / "other", "--lab", watched.lab.lab_yml)
+        )
+    assert (answer.code, "runs already" in answer.stderr) == (2, True), answer
+
+
+@pytest.mark.real
+def test_where_one_of_both_is_refused_neither_runs_and_the_code_says_so(watched: Watched) -> None:
+    with watched.started("bench"):
+        until((watched.spool / "reports" / "bench.json").exists, "the other bench")
+        answer = watched.hut_ci("watch", "--lab", watched.lab.lab_yml)
+    assert (answer.code, "runs already" in answer.stderr) == (2, True), answer
+
+
+@pytest.mark.real
 def test_away_and_back(watched: Watched) -> None:
     for words in (("away", "--until", "2020-01-01"), ("away", "--until", "soon")):
         assert watched.hut_ci("lab", *words, "--lab", watched.lab.lab_yml).code == 2

@@ -103,3 +103,14 @@ def test_a_newer_or_broken_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(ConfigError, match="cannot be used"):
         Store(tmp_path / "broken.db")
+
+
+def test_a_file_whose_pages_are_damaged_is_refused_before_anything_is_decided(tmp_path: Path) -> None:
+    path = tmp_path / "watch.db"
+    with Store(path) as store:
+        store.see("github:acme/firmware", (), {f"mark-{number}": "x" * 100 for number in range(100)}, 0.0)
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Store(path)
