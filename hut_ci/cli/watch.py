@@ -15,7 +15,7 @@ import click
 
 from hut_ci.cli.composition import LAB_HELP
 from hut_ci.cli.watch_install import install
-from hut_ci.cli.watch_processes import bench, job, publisher
+from hut_ci.cli.watch_processes import UNANSWERED, bench, job, publisher
 from hut_ci.cli.watch_status import status
 from hut_ci.errors import ConfigError
 
@@ -39,7 +39,9 @@ TOKENS = ("GITHUB_TOKEN", "GITHUB_TOKEN_FILE", "GH_TOKEN", "GITLAB_TOKEN", "GITL
 
 @click.group("watch", epilog=EXAMPLES, invoke_without_command=True)
 @click.option("--lab", "lab_path", type=click.Path(path_type=Path), help=LAB_HELP)
-@click.option("--once", is_flag=True, help="End when there is nothing left to do now.")
+@click.option(
+    "--once", is_flag=True, help="End when there is nothing left to do now; with 8 where a forge did not answer."
+)
 @click.pass_context
 def command(context: click.Context, lab_path: Path | None, once: bool) -> int:
     """Ask the forges for what there is to test, test it on this lab's boards, and answer.
@@ -78,11 +80,11 @@ def _once(lab: Lab) -> int:
     while True:
         for name in ("bench", "publisher"):
             code = _start(lab, name, "--once").wait()
-            if code != 0:
+            if code not in (0, UNANSWERED):  # one repository's forge may be away; the others are served
                 return code
         left = spool.ready(lab.spool, spool.JOBS)
         if not left or left == before:
-            return 0
+            return code
         before = left
 
 

@@ -54,7 +54,7 @@ def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None
 
     if root is None and os.geteuid() != 0:
         raise ConfigError("only root makes users and services", todo="`sudo hut-ci watch install`, or look with --root")
-    lab = _lab(lab_path)
+    lab = _lab(lab_path, root)
     refuse_idle(lab)
     files_given = {"github": github_token, "gitlab": gitlab_token}
     environment = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
@@ -67,8 +67,8 @@ def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None
         _set_up(lab, {forge: _token(forge, path) for forge, path in files_given.items()})
 
 
-def _lab(path: Path) -> Lab:
-    """The lab, which has to say where the spool is: both users look there."""
+def _lab(path: Path, root: Path | None) -> Lab:
+    """The lab, which has to say where the spool is: both users look there. Below `root` a copy of it does."""
     from hut_ci import config
     from hut_ci.config.lab_write import lab_text
 
@@ -78,8 +78,11 @@ def _lab(path: Path) -> Lab:
     with lab_text(path, "") as (text, write):
         longer = f"{text.rstrip()}\nspool_dir: {SPOOL}\n"
         lab = config.lab_from_text(longer, path)
-        write(longer)
-    click.echo(f"{path}: spool_dir is {SPOOL}")
+        if root is None:
+            write(longer)
+            click.echo(f"{path}: spool_dir is {SPOOL}")
+        else:
+            _write(Path("/") / "etc" / "hut-ci" / "lab.yml", longer, root)
     return lab
 
 

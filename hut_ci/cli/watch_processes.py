@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hut_ci.cli.composition import LAB_HELP
-from hut_ci.errors import Cancelled, ConfigError
+from hut_ci.errors import Cancelled, ConfigError, PublishError
 
 if TYPE_CHECKING:
     from hut_ci.artifact_cache import ArtifactCache
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 2.0
 """Between two looks at the spool; a forge is asked less often."""
+UNANSWERED = PublishError.exit_code
 lab_option = click.option("--lab", "lab_path", type=click.Path(path_type=Path), help=LAB_HELP)
 once_option = click.option("--once", is_flag=True, help="One round, then end.")
 
@@ -64,7 +65,8 @@ Example:
 def publisher(lab_path: Path | None, once: bool, every: float, state: Path | None) -> int:
     """Ask the forges what there is to test, hand it to the bench, publish what the bench reports. No board is touched.
 
-    A forge is asked every --every SECONDS, with requests that cost nothing while nothing has changed.
+    A forge is asked every --every SECONDS, with requests that cost nothing while nothing has changed. With --once it
+    ends with 8 where a forge did not answer, or did not take the token.
     """
     from hut_ci.cli.composition import lab_at
     from hut_ci.cli.watch import refuse_idle
@@ -83,7 +85,7 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
         spool.sweep(lab.spool)
         made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
         _rounds(made.round, once=once, told=lambda: _told(made))
-    return 0
+    return UNANSWERED if any(pause.trouble for pause in made.pauses.values()) else 0
 
 
 @click.command(

@@ -102,6 +102,13 @@ def test_once_for_cron(watched: Watched) -> None:
     )
 
 
+def test_once_tells_cron_that_a_forge_does_not_take_the_token(watched: Watched) -> None:
+    watched.hut_ci.environ["GITHUB_TOKEN"] = "wrong"
+    answer = watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml)
+    assert (answer.code, "401" in answer.stdout + answer.stderr) == (8, True), answer
+    assert watched.states() == {}
+
+
 def test_a_bench_with_a_token_is_refused(watched: Watched) -> None:
     """The control of the next one, too: the token would have been there."""
     answer = watched.hut_ci("watch", "bench", "--once", "--lab", watched.lab.lab_yml)

@@ -47,11 +47,13 @@ def unit(root: Path, name: str) -> dict[str, str]:
 
 
 def test_lab_yml_says_where_the_spool_is_and_twice_is_harmless(root: Path) -> None:
-    text = (root / "lab.yml").read_text()
+    copy = root / "etc" / "hut-ci" / "lab.yml"
+    text = copy.read_text()
     assert text == f"{LAB}spool_dir: /var/spool/hut-ci\n"
-    argv = ["watch", "install", "--lab", str(root / "lab.yml"), "--root", str(root)]
+    assert (root / "lab.yml").read_text() == LAB, "who only looks changes nothing"
+    argv = ["watch", "install", "--lab", str(copy), "--root", str(root)]
     assert CliRunner().invoke(hut_ci, argv, catch_exceptions=False).exit_code == 0
-    assert (root / "lab.yml").read_text() == text
+    assert copy.read_text() == text
 
 
 def test_the_publisher_has_the_token_and_no_board(root: Path) -> None:
