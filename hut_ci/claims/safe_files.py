@@ -24,6 +24,11 @@ OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 OPEN_FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 
 
+_trusted: set[tuple[int, int]] = set()
+"""Users found in a lab group, by uid and gid: asked once a process, as the kernel does not take groups away from a
+running one either. The answer may cost milliseconds (sssd, LDAP), and a waiter looks at everybody's ticket in front."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """An open folder; `group` is the lab group's gid, None where the folder is not setgid."""
@@ -116,6 +121,8 @@ def folder_fault(found: os.stat_result, group: int | None) -> str | None:
 def _stranger(uid: int, group: int | None) -> str | None:
     if uid in (0, os.geteuid()):
         return None
+    if (uid, group) in _trusted:
+        return None
     try:
         owner = pwd.getpwuid(uid)
     except KeyError:
@@ -123,6 +130,7 @@ def _stranger(uid: int, group: int | None) -> str | None:
     if group is None:
         return f"belongs to {owner.pw_name}, and its folder has no lab group"
     if group in os.getgrouplist(owner.pw_name, owner.pw_gid):
+        _trusted.add((uid, group))
         return None
     return f"belongs to {owner.pw_name}, who is not in the lab group {_group_name(group)}"
 

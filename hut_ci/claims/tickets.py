@@ -63,6 +63,10 @@ class Ticket:
         """1 for the next one to be served."""
         return 1 + sum(1 for number in _numbers(self._folder) if number < self._number and _alive(self._folder, number))
 
+    def in_front_at_most(self) -> int:
+        """How many tickets are in front, those of the dead included: cheaper than our place, and never less."""
+        return sum(number < self._number for number in _numbers(self._folder))
+
     def in_front(self) -> Holder | None:
         """The note of whoever is served just before us."""
         if self.is_next() or self._ahead is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def test_whoever_was_passed_over_stands_at_the_end_again(tmp_path: Path) -> None
             assert not first.is_next()
             assert (first.place(), second.place()) == (2, 1)
         assert list(tickets.waiting(queue)) == []
+
+
+def test_whoever_is_far_from_the_head_looks_less_often(tmp_path: Path) -> None:
+    """A crowd would take the holder's cores; whoever is near the head is served at once."""
+    slot = Slot("hut-01", "esp32-hut-01", ())
+    with lock_folder(tmp_path, create=False) as folder, ExitStack() as standing:
+        places = [standing.enter_context(place(folder, slot, WAITER)) for _ in range(31)]
+        assert [places[number].patience() for number in (0, 10, 30)] == [1.0, 1.0, 3.0]
 
 
 @pytest.mark.real
