@@ -54,7 +54,6 @@ def command(context: click.Context, lab_path: Path | None, once: bool) -> int:
     from hut_ci.cli.composition import lab_at
 
     lab = lab_at(lab_path)
-    refuse_idle(lab)
     return _once(lab) if once else _for_ever(lab)
 
 

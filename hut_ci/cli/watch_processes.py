@@ -77,15 +77,17 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     from hut_ci.watch.store import Store
 
     lab = lab_at(lab_path)
-    refuse_idle(lab)
     folder = private_folder(state or Path(os.environ.get("STATE_DIRECTORY") or lab.state_dir / "publisher"))
     spool.make(lab.spool, spool.JOBS)
     mine, handed = alone(folder / "lock"), alone(lab.spool / spool.JOBS / "lock")
     with mine, handed, Store(folder / "watch.db") as store:
+        if not store.jobs():  # a repository that was removed has to be told so
+            refuse_idle(lab)
         spool.sweep(lab.spool)
         made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
         _rounds(made.round, once=once, told=lambda: _told(made))
-    return UNANSWERED if any(pause.trouble for pause in made.pauses.values()) else 0
+    unanswered = made.desk.refusals.known or any(pause.trouble for pause in made.pauses.values())
+    return UNANSWERED if unanswered else 0
 
 
 @click.command(

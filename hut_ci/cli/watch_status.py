@@ -57,9 +57,25 @@ def written(made: Publisher) -> str:
 
     jobs = made.desk.store.jobs()
     pairs = [pair for job in jobs for pair in job.pairs]
-    repositories = [
-        {"repository": address, "trouble": pause.trouble, "next": _instant(max(pause.look, pause.serve))}
+    repositories: list[dict[str, Any]] = [
+        {
+            "repository": address,
+            "watched": made.desk.lab.watched(address) is not None,
+            "trouble": pause.trouble,
+            "todo": pause.todo,
+            "next": _instant(max(pause.look, pause.serve)),
+        }
         for address, pause in made.pauses.items()
+    ]
+    refused: list[dict[str, Any]] = [
+        {
+            "repository": refusal.repository,
+            "commit_sha": refusal.commit_sha,
+            "trouble": refusal.what,
+            "todo": refusal.todo,
+            "next": _instant(refusal.again),
+        }
+        for refusal in made.desk.refusals.known.values()
     ]
     open_jobs = [
         {
@@ -71,12 +87,10 @@ def written(made: Publisher) -> str:
         }
         for job in jobs
     ]
-    document = {"at": made.desk.clock(), "repositories": repositories, "jobs": open_jobs}
+    document = {"at": made.desk.clock(), "repositories": repositories, "refused": refused, "jobs": open_jobs}
     replace_file(made.desk.spool / spool.JOBS / FILE, json.dumps(document).encode(), durable=False)
-    troubles = [entry["repository"] for entry in repositories if entry["trouble"]]
-    return f"{len(jobs)} jobs, {len(pairs)} runs" + (
-        f"; trouble with {', '.join(map(str, troubles))}" if troubles else ""
-    )
+    troubles = dict.fromkeys(entry["repository"] for entry in [*repositories, *refused] if entry["trouble"])
+    return f"{len(jobs)} jobs, {len(pairs)} runs" + (f"; trouble with {', '.join(troubles)}" if troubles else "")
 
 
 def _lines(known: dict[str, Any]) -> list[str]:
@@ -84,11 +98,21 @@ def _lines(known: dict[str, Any]) -> list[str]:
     if known["away_until"]:
         lines.append(f"away until {known['away_until']}")
     for entry in known.get("repositories", ()):
-        lines.append(f"{entry['repository']}: {entry['trouble'] or 'looked at'}, again at {entry['next']}")
+        state = "looked at" if entry.get("watched", True) else "watched no longer, what is pending has to be ended"
+        lines.append(f"{entry['repository']}: {entry['trouble'] or state}, again at {entry['next']}")
+        lines += _advice(entry)
+    for entry in known.get("refused", ()):
+        about = f"{entry['repository']} {entry['commit_sha'][:12]}"
+        lines.append(f"  {about}: not told yet: {entry['trouble']}, again at {entry['next']}")
+        lines += _advice(entry)
     for job in known.get("jobs", ()):
         slots = ", ".join(f"{slot} {state}" for slot, state in job["slots"].items())
         lines.append(f"  {job['repository']} {job['line']} {job['commit_sha'][:12]}: {slots}")
     return lines
+
+
+def _advice(entry: dict[str, Any]) -> list[str]:
+    return [f"    do: {entry['todo']}"] if entry.get("todo") else []
 
 
 def _is_recent(at: object) -> bool:

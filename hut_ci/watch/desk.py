@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ from hut_ci.stages.request import from_document
 from hut_ci.watch import plan
 from hut_ci.watch.job import Job
 from hut_ci.watch.own_report import report_of
+from hut_ci.watch.refused import Refusal, Refusals
 from hut_ci.watch.store import Store
 
 Item = TypeVar("Item")
@@ -27,6 +28,7 @@ class Desk:
     store: Store
     say: Callable[[str], None]
     clock: Callable[[], float]
+    refusals: Refusals = field(default_factory=Refusals)
 
     @property
     def spool(self) -> Path:
@@ -42,6 +44,13 @@ class Desk:
         found = [pair for pair in job.pairs if pair.state in states]
         reports = {p.number: report_of(request, request.pairs[p.number], why, self.lab.name) for p in found}
         self.store.answer(job, reports)
+
+    def attempt(self, job: Job, what: Callable[[], None]) -> Refusal | None:
+        """Let the forge be told of a job; what it refuses is tried again by itself. Raises ForgeUnavailable."""
+        refused = self.refusals.attempt(job, self.clock(), what)
+        if refused is not None:
+            self.say(f"{job.repository}: {job.commit_sha[:12]}: {refused.what}; {refused.todo}")
+        return refused
 
     def runs_left(self, watched: Watched) -> int:
         return plan.runs_left(self.store.begun(watched.address), watched.max_runs_per_day, self.clock())

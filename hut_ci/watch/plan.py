@@ -11,6 +11,8 @@ from hut_ci.stages.finding import Finding
 from hut_ci.watch.job import DONE, HANDED, WAITING, Job, JobPair
 
 DAY = 86400.0
+LONGEST_PAUSE = 900.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def open_at(hours: tuple[int, int] | None, local: datetime) -> datetime:
         return local
     opening = local.replace(hour=first // 60, minute=first % 60, second=0, microsecond=0)
     return opening if now < first else opening + timedelta(days=1)
+
+
+def pause_seconds(failures: int, first: float) -> float:
+    """Before the next try after so many failures in a row: twice as long each time, up to a quarter of an hour."""
+    return float(min(first * 2 ** min(failures - 1, 16), LONGEST_PAUSE))
 
 
 def runs_left(begun: Collection[float], most: int, now: float) -> int:

@@ -26,7 +26,6 @@ from hut_ci.watch.own_report import report_of
 from hut_ci.watch.plan import Turn
 
 LOOK_SECONDS = 30.0
-LONGEST_PAUSE = 900.0
 LONGEST_ASKED = 7200.0
 """Of a pause that a forge asks for: GitHub's limits are renewed every hour, and time limits have to be kept."""
 ROUND_SECONDS = 600.0
@@ -51,6 +50,7 @@ class Pause:
     turn: float = 0.0
     failures: int = 0
     trouble: str = ""
+    todo: str = ""
 
 
 @dataclass(slots=True)
@@ -67,9 +67,13 @@ class Publisher:
         desk = self.desk
         if desk.clock() < self.last:
             self.pauses.clear()
+            desk.refusals.known.clear()
         self.last = desk.clock()
         telling.collect(desk)
         telling.end_overdue(desk)
+        for address in sorted(telling.end_former(desk)):
+            former = Watched(address)
+            self._guarded(former, partial(self._part_with, former))
         away = absent(desk.spool, desk.clock())
         for watched in desk.lab.projects:
             self._guarded(watched, partial(self._serve, watched, away))
@@ -92,15 +96,13 @@ class Publisher:
         except HutCiError as error:
             pause.failures += 1
             asked = error.pause if isinstance(error, ForgeUnavailable) else None
-            seconds = max(
-                min(asked or 0.0, LONGEST_ASKED), min(self.look_seconds * 2 ** (pause.failures - 1), LONGEST_PAUSE)
-            )
-            pause.serve, pause.trouble = clock() + seconds, error.what
+            seconds = max(min(asked or 0.0, LONGEST_ASKED), plan.pause_seconds(pause.failures, self.look_seconds))
+            pause.serve, pause.trouble, pause.todo = clock() + seconds, error.what, error.todo
             if is_turn or isinstance(error, ForgeUnavailable):
                 pause.turn = pause.serve
             self.desk.say(f"{watched.address}: {error.what}; again in {seconds:.0f} s")
         else:
-            pause.failures, pause.trouble = 0, ""
+            pause.failures, pause.trouble, pause.todo = 0, "", ""
 
     def _serve(self, watched: Watched, away: str | None) -> None:
         """Step by step; one commit whose status the forge refuses keeps none of the others from being looked for."""
@@ -115,6 +117,12 @@ class Publisher:
             lambda: telling.answer(desk, watched, forge),
         )
         each(steps, lambda step: step())
+
+    def _part_with(self, former: Watched) -> None:
+        """Tell a repository that is watched no longer what became of its runs."""
+        telling.answer(self.desk, former, self.open_forge(former, Deadline(ROUND_SECONDS)))
+        if not self.desk.store.jobs(former.address):
+            del self.pauses[former.address]
 
     def _look(self, watched: Watched, forge: Forge) -> None:
         desk, pause = self.desk, self.pause(watched)
@@ -170,7 +178,9 @@ class Publisher:
     def _tidy(self) -> None:
         """Take from the spool whatever no open job waits for."""
         desk = self.desk
-        wanted = {job.place(pair) for job in desk.store.jobs() for pair in job.pairs if pair.state == HANDED}
+        jobs = desk.store.jobs()
+        desk.refusals.keep([job.id for job in jobs])
+        wanted = {job.place(pair) for job in jobs for pair in job.pairs if pair.state == HANDED}
         for name in spool.ready(desk.spool, spool.JOBS):
             if name not in wanted:
                 spool.withdraw(desk.spool, name)

@@ -19,7 +19,7 @@ from hut_ci.watch import plan, spool
 from hut_ci.watch.decide import ANSWER_SECONDS
 from hut_ci.watch.desk import Desk, each, request_of
 from hut_ci.watch.forge import Forge
-from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, HANDED, OPEN, WAITING, Job
+from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, HANDED, OPEN, WAITING, Job, JobPair
 from hut_ci.watch.own_report import report_of
 from hut_ci.watch.store import unanswered
 
@@ -37,14 +37,16 @@ def announce(desk: Desk, watched: Watched, forge: Forge, away: str | None) -> No
 
 def _announce_one(desk: Desk, watched: Watched, forge: Forge, away: str | None, job: Job) -> None:
     if away is not None and all(pair.state == WAITING for pair in job.pairs):
-        _tell_away(desk, watched, forge, job, away)
+        desk.attempt(job, partial(_tell_away, desk, watched, forge, job, away))
     elif job.state in NEW and not unanswered(job):
         desk.store.announced(job)  # all was decided before anybody was told
     elif job.state == ASKED and _is_too_much(desk, watched, job):
         desk.answer(job, Evidence("runs_used_up", {"limit": str(watched.max_runs_per_day)}), (WAITING,))
         desk.store.announced(job)
     elif job.state in NEW:
-        _post_pending(desk, watched, forge, job)
+        refused = desk.attempt(job, partial(_post_pending, desk, watched, forge, job))
+        if refused is not None and desk.clock() - refused.since > UNTOLD.total_seconds():
+            desk.answer(job, Evidence("publish_failed", {"what": refused.what}), (WAITING,))
 
 
 def _is_too_much(desk: Desk, watched: Watched, job: Job) -> bool:
@@ -113,6 +115,20 @@ def end_overdue(desk: Desk) -> None:
             desk.answer(job, Evidence("no_answer", {"by": job.not_after}), (WAITING, HANDED))
 
 
+def end_former(desk: Desk) -> set[str]:
+    """End what was asked for by repositories that lab.yml no longer names; those that have to be told so."""
+    former = [job for job in desk.store.jobs() if desk.lab.watched(job.repository) is None]
+    for job in former:
+        if job.state == ASKED:
+            desk.store.done(job)
+        elif _late(desk, job) > UNTOLD:
+            _give_up(desk, job, "not within a day after its time")
+        else:
+            desk.answer(job, Evidence("not_watched"), (WAITING, HANDED))
+            desk.store.announced(job)
+    return {job.repository for job in desk.store.jobs()} & {job.repository for job in former}
+
+
 def _late(desk: Desk, job: Job) -> timedelta:
     return desk.now - datetime.fromisoformat(job.not_after)
 
@@ -124,29 +140,36 @@ def answer(desk: Desk, watched: Watched, forge: Forge) -> None:
 
 def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:
     """What the forge still refuses a day after its time will not be told any more."""
-    try:
-        _tell(desk, forge, job)
-    except ForgeUnavailable:
-        raise
-    except PublishError as error:
-        if _late(desk, job) <= UNTOLD:
-            raise
-        desk.say(f"{job.repository}: nobody could be told about {job.commit_sha[:12]}: {error.what}")
-        desk.store.done(job)
+    refused = desk.attempt(job, partial(_tell, desk, forge, job))
+    if refused is not None and _late(desk, job) > UNTOLD:
+        _give_up(desk, job, refused.what)
+
+
+def _give_up(desk: Desk, job: Job, why: str) -> None:
+    desk.say(f"{job.repository}: nobody could be told about {job.commit_sha[:12]}: {why}")
+    desk.store.done(job)
 
 
 def _tell(desk: Desk, forge: Forge, job: Job) -> None:
+    """One status that is refused keeps no other of the job from being posted."""
     request = request_of(job)
-    for pair in job.pairs:
-        if pair.state == ANSWERED:
-            deliver.answer(request, request.pairs[pair.number], pair.report, forge.statuses)
-            desk.store.posted(job, pair)
-    if not unanswered(job):
-        results = results_of(request, [pair.report for pair in job.pairs])
-        if request.aggregate:
-            aggregate(request, results, forge.statuses, request.aggregate)
-        _discuss(desk, forge, request, results)
+    answered = [partial(_tell_pair, desk, forge, job, request, pair) for pair in job.pairs if pair.state == ANSWERED]
+    whole = [] if unanswered(job) else [partial(_tell_whole, desk, forge, job, request)]
+    each([*answered, *whole], lambda step: step())
+    if whole:
         desk.store.done(job)
+
+
+def _tell_pair(desk: Desk, forge: Forge, job: Job, request: Request, pair: JobPair) -> None:
+    deliver.answer(request, request.pairs[pair.number], pair.report, forge.statuses)
+    desk.store.posted(job, pair)
+
+
+def _tell_whole(desk: Desk, forge: Forge, job: Job, request: Request) -> None:
+    results = results_of(request, [pair.report for pair in job.pairs])
+    if request.aggregate:
+        aggregate(request, results, forge.statuses, request.aggregate)
+    _discuss(desk, forge, request, results)
 
 
 def _discuss(desk: Desk, forge: Forge, request: Request, results: Sequence[Result]) -> None:

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "no_answer": "test_publish_later.py",
     "lab_away": "test_watch.py",
     "runs_used_up": "integration/test_watch_publisher.py",
+    "not_watched": "integration/test_watch_trouble.py",
     "superseded": "integration/test_watch_publisher.py",
     "refused": "test_forges.py",
     "cancelled": "test_kills.py",

@@ -109,6 +109,16 @@ def test_once_tells_cron_that_a_forge_does_not_take_the_token(watched: Watched) 
     assert watched.states() == {}
 
 
+@pytest.mark.real
+def test_a_status_that_is_refused_is_told_with_what_to_do(watched: Watched) -> None:
+    rights = {"actions": "read", "contents": "read", "pull_requests": "write", "statuses": "read"}
+    watched.github.add_token(GITHUB_TOKEN, login="lab", kind="pat", permissions=rights)
+    assert watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml).code == 8
+    told = watched.hut_ci("watch", "status", "--lab", watched.lab.lab_yml)
+    assert (f"{GITHUB}: looked at" in told.stdout, f"{SHA[:12]}: not told yet: " in told.stdout) == (True, True), told
+    assert "do: give it `statuses: write`" in told.stdout
+
+
 def test_a_bench_with_a_token_is_refused(watched: Watched) -> None:
     """The control of the next one, too: the token would have been there."""
     answer = watched.hut_ci("watch", "bench", "--once", "--lab", watched.lab.lab_yml)
@@ -117,6 +127,24 @@ def test_a_bench_with_a_token_is_refused(watched: Watched) -> None:
 
 def test_a_lab_that_watches_nothing_says_so(hut_ci: HutCi, lab_of: LabOf) -> None:
     answer = hut_ci("watch", "--once", "--lab", lab_of().lab_yml)
+    assert (answer.code, "names no repository" in answer.stderr) == (2, True), answer
+
+
+@pytest.mark.real
+def test_a_repository_that_was_the_only_one_is_told_that_it_is_watched_no_longer(watched: Watched) -> None:
+    with claimed(watched.lab):
+        watched.once()
+    assert set(watched.states().values()) == {"pending"}
+    text = watched.lab.lab_yml.read_text()
+    watched.lab.lab_yml.write_text(text.partition("projects:")[0])
+    watched.hut_ci.environ["GITHUB_TOKEN"] = "wrong"
+    answer = watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml)
+    told = watched.hut_ci("watch", "status", "--lab", watched.lab.lab_yml)
+    assert (answer.code, f"{GITHUB}: watched no longer" in told.stdout, "401" in told.stdout) == (8, True, True), told
+    token_for(watched.hut_ci, watched.github)
+    watched.once()
+    assert set(watched.states().values()) == {"error"}
+    answer = watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml)
     assert (answer.code, "names no repository" in answer.stderr) == (2, True), answer
 
 

@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.github import FakeGitHub
-from watch_rig import DAY, HEAD, NAME, NEWER, Rig, built, finals, settled
+from watch_rig import DAY, HEAD, NAME, NEWER, TOKEN, Rig, built, finals, settled, texts
 
 from hut_ci.errors import Cancelled, ForgeUnavailable, PublishError
 
@@ -156,6 +157,44 @@ def test_a_commit_whose_status_is_refused_keeps_no_other_waiting_and_is_given_up
     assert rig.publisher.desk.store.jobs() == []
 
 
+def test_a_token_that_may_post_no_status_keeps_nothing_from_being_looked_at(rig: Rig) -> None:
+    """Each status backs off by itself, and is told once the token has its right again."""
+    repo = rig.repository()
+    rig.round()
+    rights = {"actions": "read", "contents": "read", "pull_requests": "write", "statuses": "read"}
+    rig.github.add_token(TOKEN, login="lab", kind="pat", permissions=rights)
+    built(repo, HEAD)
+    rig.rounds(3)
+    [refused] = rig.publisher.desk.refusals.known.values()
+    assert (refused.commit_sha, "403" in refused.what, "statuses: write" in refused.todo) == (HEAD, True, True)
+    assert rig.publisher.pauses[f"github:{NAME}"].trouble == ""
+    rig.github.reset_calls()
+    for _ in range(30):
+        rig.round()
+    called = [call.operation for call in rig.github.calls]
+    assert called.count("list_runs") == 30
+    assert called.count("create_status") <= 6
+    rig.github.add_token(TOKEN)
+    for _ in range(2):
+        rig.round(900.0)
+    rig.rounds()
+    assert finals(repo) == {HEAD: BOTH}
+    assert settled(repo)
+    assert rig.publisher.desk.refusals.known == {}
+
+
+def test_a_pending_status_that_is_refused_for_a_day_is_given_up(rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    failing(rig, "set_status", PublishError("HTTP 422"), lambda _sha, context, *_: context == "hardware")
+    for _ in range(6):
+        rig.clock.now += DAY / 2
+        rig.bench.round()
+        rig.round()
+    assert rig.publisher.desk.store.jobs() == []
+    assert finals(repo)[HEAD] == {"hardware / hut-01": "error", "hardware / hut-02": "error"}
+
+
 def test_a_pull_request_that_takes_no_comment_is_answered_by_its_statuses(tmp_path: Path, github: FakeGitHub) -> None:
     with Rig(tmp_path, github, f'{{"github:{NAME}": {{events: [builds]}}}}') as rig:
         repo = rig.repository()
@@ -207,3 +246,61 @@ def test_a_pause_without_end_is_not_kept(rig: Rig) -> None:
     rig.round(2 * 3600 + 1.0)
     rig.rounds()
     assert finals(repo) == {HEAD: BOTH}
+
+
+# --- a repository that is watched no longer -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("handed", [False, True], ids=["waiting", "on the bench"])
+def test_a_repository_that_lab_yml_no_longer_names_is_told_so(handed: bool, rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    if not handed:
+        [run] = repo.runs
+        run.artifacts.clear()
+        repo.add_pull(12, head_sha=HEAD, created="2026-02-12T12:00:00Z")
+        run.status, run.conclusion = "in_progress", None
+        rig.publisher.round()
+        repo.add_comment(12, f"/hil @{HEAD}", login="ada")
+        rig.clock.now += 31
+    rig.publisher.round()
+    assert set(finals(repo)[HEAD].values()) == {"pending"}
+    rig.lab = replace(rig.lab, projects=())
+    rig.restart()
+    rig.round()
+    assert set(finals(repo)[HEAD].values()) == {"error"}
+    assert "no longer watches this repository" in texts(repo, HEAD)["hardware / hut-01"]
+    assert settled(repo)
+    rig.github.reset_calls()
+    rig.rounds(2)
+    assert (rig.github.calls, rig.publisher.pauses, rig.publisher.desk.store.jobs()) == ([], {}, [])
+
+
+def test_what_nobody_knew_of_is_dropped_with_its_repository(rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    failing(rig, "set_status", ForgeUnavailable("HTTP 503"))
+    rig.publisher.round()
+    rig.restart()
+    [job] = rig.publisher.desk.store.jobs()
+    rig.publisher.desk.store.recall(job)
+    rig.lab = replace(rig.lab, projects=())
+    rig.restart()
+    rig.publisher.round()
+    assert (repo.posted_statuses, rig.publisher.desk.store.jobs()) == ([], [])
+
+
+def test_a_token_that_may_end_it_no_longer_is_told_and_given_up_in_the_end(rig: Rig) -> None:
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.publisher.round()
+    rig.github._tokens.clear()
+    rig.lab = replace(rig.lab, projects=())
+    rig.restart()
+    rig.round()
+    [refused] = rig.publisher.desk.refusals.known.values()
+    assert "401" in refused.what
+    rig.clock.now += 2 * DAY
+    rig.round()
+    assert rig.publisher.desk.store.jobs() == []
+    assert any("nobody could be told" in said for said in rig.said)

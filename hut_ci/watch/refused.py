@@ -1,0 +1,61 @@
+"""What a forge does not take, job by job: each is tried again by itself, and keeps nothing else waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from hut_ci.errors import ForgeUnavailable, PublishError
+from hut_ci.watch.job import Job
+from hut_ci.watch.plan import pause_seconds
+
+FIRST_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`what` was refused and what to do about it; since when, how often, and when it is tried again (Unix time)."""
+
+    repository: str
+    commit_sha: str
+    what: str
+    todo: str
+    since: float
+    again: float
+    tries: int = 1
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Kept in memory alone: a publisher that begins anew tries each of them at once."""
+
+    known: dict[str, Refusal] = field(default_factory=dict)
+
+    def attempt(self, job: Job, now: float, what: Callable[[], None]) -> Refusal | None:
+        """Do `what`, unless it was refused lately; the refusal where it is refused now.
+
+        Raises ForgeUnavailable: a forge that is down refuses nothing.
+        """
+        before = self.known.get(job.id)
+        if before is not None and now < before.again:
+            return None
+        try:
+            what()
+        except ForgeUnavailable:
+            raise
+        except PublishError as error:
+            tries = before.tries + 1 if before is not None else 1
+            self.known[job.id] = Refusal(
+                *(job.repository, job.commit_sha, error.what, error.todo),
+                since=before.since if before is not None else now,
+                again=now + pause_seconds(tries, FIRST_SECONDS),
+                tries=tries,
+            )
+            return self.known[job.id]
+        self.known.pop(job.id, None)
+        return None
+
+    def keep(self, jobs: Collection[str]) -> None:
+        """Forget what is about other jobs."""
+        for job in self.known.keys() - set(jobs):
+            del self.known[job]
