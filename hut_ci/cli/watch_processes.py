@@ -85,6 +85,7 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
             refuse_idle(lab)
         spool.sweep(lab.spool)
         made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
+        made.alive = lambda: _alive(lambda: _told(made))
         _rounds(made.round, once=once, told=lambda: _told(made))
     unanswered = made.desk.refusals.known or any(pause.trouble for pause in made.pauses.values())
     return UNANSWERED if unanswered else 0
@@ -152,7 +153,7 @@ def _rounds(
         with cancellation():
             while True:
                 work()
-                notify(address, "WATCHDOG=1", f"STATUS={told()}")
+                _alive(told)
                 if once and not more():
                     return
                 time.sleep(0.2 if once else TICK_SECONDS)
@@ -160,6 +161,12 @@ def _rounds(
         notify(address, "STOPPING=1")
         if once or error.signal_number != signal.SIGTERM:
             raise
+
+
+def _alive(told: Callable[[], str]) -> None:
+    from hut_ci.watch.notify import notify
+
+    notify(os.environ.get("NOTIFY_SOCKET"), "WATCHDOG=1", f"STATUS={told()}")
 
 
 def _start(lab: Lab, name: str, out: Path) -> subprocess.Popen[bytes]:

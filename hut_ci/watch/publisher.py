@@ -31,6 +31,7 @@ LONGEST_ASKED = 7200.0
 ROUND_SECONDS = 600.0
 """For everything that one round asks of one repository's forge, a download aside."""
 DOWNLOAD_SECONDS = 600.0
+BEAT_SECONDS = 10.0
 PASSING = frozenset({"forge_error", "download_failed"})
 BUILDS = "etag-runs"
 """The mark that changes whenever a build of the repository does."""
@@ -55,12 +56,16 @@ class Pause:
 
 @dataclass(slots=True)
 class Publisher:
+    """`alive` is called between the steps of a round, which may take long: none of them takes ROUND_SECONDS."""
+
     desk: Desk
     cache: ArtifactCache
     open_forge: OpenForge
     look_seconds: float = LOOK_SECONDS
     pauses: dict[str, Pause] = field(default_factory=dict)
     last: float = 0.0
+    alive: Callable[[], None] = lambda: None
+    beaten: float = 0.0
 
     def round(self) -> None:
         """Everything that there is to do now; a clock that was set back has no pause last longer."""
@@ -68,6 +73,7 @@ class Publisher:
         if desk.clock() < self.last:
             self.pauses.clear()
             desk.refusals.known.clear()
+            self.beaten = 0.0
         self.last = desk.clock()
         telling.collect(desk)
         telling.end_overdue(desk)
@@ -103,6 +109,13 @@ class Publisher:
             self.desk.say(f"{watched.address}: {error.what}; again in {seconds:.0f} s")
         else:
             pause.failures, pause.trouble, pause.todo = 0, "", ""
+        self._beat()
+
+    def _beat(self) -> None:
+        """Tell that we live, not more often than anybody wants to hear it; a step that hangs does not get here."""
+        if self.desk.clock() >= self.beaten + BEAT_SECONDS:
+            self.beaten = self.desk.clock()
+            self.alive()
 
     def _serve(self, watched: Watched, away: str | None) -> None:
         """Step by step; one commit whose status the forge refuses keeps none of the others from being looked for."""
@@ -116,7 +129,11 @@ class Publisher:
             lambda: telling.announce(desk, watched, forge, away),
             lambda: telling.answer(desk, watched, forge),
         )
-        each(steps, lambda step: step())
+        each(steps, self._step)
+
+    def _step(self, step: Callable[[], None]) -> None:
+        step()
+        self._beat()
 
     def _part_with(self, former: Watched) -> None:
         """Tell a repository that is watched no longer what became of its runs."""

@@ -65,7 +65,7 @@ PrivateDevices=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 Restart=always
 RestartSec=10
-WatchdogSec=1800
+WatchdogSec=900
 {hardened}
 [Install]
 WantedBy=multi-user.target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -209,6 +210,30 @@ def test_a_baseline_is_written_before_and_after(
     for offset, name in files.items():
         content = (baseline / name).read_bytes()
         assert flash[int(offset, 0) :][: len(content)] == content, name
+
+
+@pytest.mark.real
+def test_systemd_and_status_hear_of_a_publisher_in_a_long_round(watched: Watched) -> None:
+    """Three repositories of a slow forge: one sign of life for each, while the first round goes on."""
+    others = ", ".join(f'"github:acme/other-{number}": {{}}' for number in (1, 2))
+    text = watched.lab.lab_yml.read_text().replace(f'"{GITHUB}": {{}}', f'{others}, "{GITHUB}": {{}}')
+    watched.lab.lab_yml.write_text(text)
+    for number in (1, 2):
+        watched.github.repository(f"acme/other-{number}")
+    watched.github.slow_seconds = 11.0
+    watched.github.fail("list_runs", "slow", None)
+    address = watched.lab.lab_yml.parent / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(address))
+        line.settimeout(PATIENCE)
+        watched.hut_ci.environ["NOTIFY_SOCKET"] = str(address)
+        with watched.started("publisher"):
+            heard = [line.recv(4096).decode() for _ in range(3)]
+            assert not watched.states(), "the first round goes on"
+    assert heard[0] == "READY=1"
+    assert all(entry.startswith("WATCHDOG=1\nSTATUS=") for entry in heard[1:])
+    known = json.loads((watched.spool / "jobs" / "status.json").read_bytes())
+    assert [entry["repository"] for entry in known["repositories"]]
 
 
 # --- who holds what -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,36 @@ def test_a_pull_request_that_takes_no_comment_is_answered_by_its_statuses(tmp_pa
         assert finals(repo) == {HEAD: BOTH}
         assert rig.publisher.desk.store.jobs() == []
         assert "note: HTTP 403" in rig.said
+
+
+# --- a watchdog ---------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_forge_is_no_hang_and_a_hang_is_one(tmp_path: Path, github: FakeGitHub) -> None:
+    """Twenty repositories of which each takes eight minutes; then one that takes for ever."""
+    names = [f"acme/number-{number}" for number in range(20)]
+    with Rig(tmp_path, github, "{" + ", ".join(f'"github:{name}": {{}}' for name in names) + "}") as rig:
+        for name in names:
+            rig.repository(name)
+        beats, opened = [rig.clock.now], rig.publisher.open_forge
+
+        def slow(watched: Any, deadline: Any) -> Any:
+            rig.clock.now += 480.0
+            return opened(watched, deadline)
+
+        rig.publisher.open_forge, rig.publisher.alive = slow, lambda: beats.append(rig.clock.now)
+        rig.publisher.round()
+        assert max(later - earlier for earlier, later in pairwise(beats)) <= 480.0
+        assert beats[-1] - beats[0] == 20 * 480.0
+
+        def hung(_watched: Any, _deadline: Any) -> Any:
+            rig.clock.now += 3600.0
+            raise Cancelled(signal.SIGABRT)  # as systemd ends it
+
+        rig.publisher.open_forge, count = hung, len(beats)
+        with pytest.raises(Cancelled):
+            rig.publisher.round()
+        assert len(beats) == count
 
 
 # --- clocks, and limits that are none ------------------------------------------------------------------------------

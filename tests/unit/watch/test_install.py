@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from hut_ci import config
 from hut_ci.cli import hut_ci
 from hut_ci.errors import ConfigError
+from hut_ci.watch.publisher import DOWNLOAD_SECONDS, ROUND_SECONDS
 from hut_ci.watch.units import BENCH_USER, PUBLISHER_USER, SERVICES
 
 LAB = """\
@@ -64,6 +65,11 @@ def test_the_publisher_has_the_token_and_no_board(root: Path) -> None:
     assert service["InaccessiblePaths"] == "-/run/lock/hut-ci -/var/lib/hut-ci"
     assert service["ReadWritePaths"] == "/var/spool/hut-ci/jobs"
     assert service["Environment"] == "GITHUB_TOKEN_FILE=/etc/hut-ci/publisher/github-token"
+
+
+def test_a_publisher_is_ended_where_a_step_takes_longer_than_any_may(root: Path) -> None:
+    """Between two steps it is said that it lives; each has a deadline."""
+    assert int(unit(root, SERVICES[1])["WatchdogSec"]) >= 1.25 * max(ROUND_SECONDS, DOWNLOAD_SECONDS)
 
 
 def test_the_bench_has_the_boards_and_no_token(root: Path) -> None:
