@@ -80,6 +80,24 @@ def open_at(hours: tuple[int, int] | None, local: datetime) -> datetime:
     return opening if now < first else opening + timedelta(days=1)
 
 
+def limit(hours: tuple[int, int] | None, local: datetime, seconds: float) -> datetime:
+    """When a run that is asked for at `local` counts as lost: so long after it may begin.
+
+    Where the hours end before that it may begin once more when the next ones do, and has as long from there.
+    """
+    begin = open_at(hours, local)
+    end = begin + timedelta(seconds=seconds)
+    if hours is None or end <= (close := _close_after(hours, begin)):
+        return end
+    return open_at(hours, close) + timedelta(seconds=seconds)
+
+
+def _close_after(hours: tuple[int, int], local: datetime) -> datetime:
+    """When the hours end that `local` lies within."""
+    closing = local.replace(hour=hours[1] // 60 % 24, minute=hours[1] % 60, second=0, microsecond=0)
+    return closing if closing > local else closing + timedelta(days=1)
+
+
 def pause_seconds(failures: int, first: float) -> float:
     """Before the next try after so many failures in a row: twice as long each time, up to a quarter of an hour."""
     return float(min(first * 2 ** min(failures - 1, 16), LONGEST_PAUSE))

@@ -57,8 +57,7 @@ def _is_too_much(desk: Desk, watched: Watched, job: Job) -> bool:
 
 def _post_pending(desk: Desk, watched: Watched, forge: Forge, job: Job) -> None:
     """With a time limit that counts from when the run may begin; pairs that are blocked get their answer at once."""
-    begin = plan.open_at(watched.hours, desk.now.astimezone())
-    until = begin.astimezone(UTC) + timedelta(seconds=ANSWER_SECONDS)
+    until = plan.limit(watched.hours, desk.now.astimezone(), ANSWER_SECONDS).astimezone(UTC)
     document = {**job.document, "not_after": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
     desk.store.announce(job, document)
     request = replace(from_document(document, "the request"), digest=None)

@@ -345,6 +345,30 @@ def test_outside_its_hours_a_run_waits_and_its_time_limit_with_it(tmp_path: Path
         assert finals(repo)[HEAD] == BOTH
 
 
+def test_what_the_end_of_the_hours_overtakes_waits_for_the_next_ones(tmp_path: Path, github: FakeGitHub) -> None:
+    """Announced shortly before the end, with an artifact that comes after it."""
+    now = datetime.now().astimezone()
+    hours = f"{now - timedelta(hours=2):%H:%M}-{now + timedelta(minutes=4):%H:%M}"
+    with Rig(tmp_path, github, f'{{"{ADDRESS}": {{hours: "{hours}"}}}}') as rig:
+        asked(rig, f"/hil @{HEAD}")
+        repo = rig.repository()
+        finish = still_building(repo)
+        rig.rounds(2)
+        assert set(finals(repo)[HEAD].values()) == {"pending"}
+        rig.clock.now += 300
+        finish()
+        for _ in range(21):
+            rig.clock.now += 3600
+            rig.bench.round()
+            rig.round()
+            assert set(finals(repo)[HEAD].values()) == {"pending"}
+            assert rig.bench.ran == []
+        rig.round(1800.0)
+        for _ in range(6):
+            rig.round(600.0)
+        assert finals(repo)[HEAD] == BOTH
+
+
 def test_a_lab_that_is_away_says_so_once_and_catches_up_with_the_newest(rig: Rig) -> None:
     repo = rig.repository()
     rig.round()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.trigger import Event
 from hut_ci.watch.job import ANSWERED, HANDED, OPEN, Job, JobPair
-from hut_ci.watch.plan import catch_up, open_at, runs_left, superseded, turns
+from hut_ci.watch.plan import catch_up, limit, open_at, pause_seconds, runs_left, superseded, turns
 
 
 def job(name: str, created: float, *slots: str, **more: Any) -> Job:
@@ -88,3 +88,28 @@ def test_hours(hours: tuple[int, int] | None, now: str, opens: str) -> None:
     clock = datetime.fromisoformat(f"2026-02-12T{now}:00+00:00")
     wanted = datetime.fromisoformat(f"2026-02-{day}T{opens[-5:]}:00+00:00")
     assert open_at(hours, clock) == wanted.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("hours", "now", "ends"),
+    [
+        (None, "12T23:00", "13T05:00"),
+        ((420, 1320), "12T12:00", "12T18:00"),
+        ((420, 1320), "12T16:00", "12T22:00"),
+        ((420, 1320), "12T21:59", "13T13:00"),
+        ((420, 1320), "12T23:00", "13T13:00"),
+        ((420, 540), "12T06:00", "13T13:00"),
+        ((1320, 390), "12T23:30", "13T05:30"),
+        ((1320, 390), "12T06:29", "13T04:00"),
+    ],
+)
+def test_a_time_limit_leaves_out_the_night(hours: tuple[int, int] | None, now: str, ends: str) -> None:
+    """What the end of the hours overtakes begins when they do, and so does its time limit."""
+    found = limit(hours, datetime.fromisoformat(f"2026-02-{now}:00+00:00"), 6 * 3600.0)
+    assert found == datetime.fromisoformat(f"2026-02-{ends}:00+00:00")
+
+
+@given(st.integers(1, 10**6))
+def test_pauses_grow_to_a_quarter_of_an_hour_and_no_further(failures: int) -> None:
+    assert pause_seconds(1, 30.0) == 30.0
+    assert pause_seconds(failures, 30.0) <= pause_seconds(failures + 1, 30.0) <= 900.0
