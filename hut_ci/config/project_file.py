@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from hut_ci import tables
 from hut_ci.config.patterns import pattern_problems
 from hut_ci.contracts import UNKNOWN_KEY, Problem, nearest
 from hut_ci.errors import ConfigError
@@ -77,10 +78,7 @@ def suite_is_empty(data: Values) -> bool:
 @cache
 def built_in_rules() -> frozenset[str]:
     """Names of the rules that `suite.off` can switch off: read from their table, which the suite stage owns."""
-    import yaml
-
-    table = (files("hut_ci") / "stages" / "rules.yml").read_text("utf-8")
-    return frozenset(yaml.safe_load(table)["rules"])
+    return frozenset(tables.rows(Path(__file__).parents[1] / "stages" / "rules.yml", "rules"))
 
 
 def empty_suite(document: Document) -> ConfigError:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hut_ci import tables
 
 RUNNING = "running"
 _MARKS = {"pass": ("flaky", "recovered"), "error": ("timed_out",)}
@@ -31,7 +31,7 @@ class States:
 def table() -> Mapping[str, States]:
     """The rows by key: the names of verdicts, their marks, and `running`."""
     path = Path(__file__).parents[1] / "forges" / "states.yml"
-    return {name: States(**row) for name, row in yaml.safe_load(path.read_text("utf-8"))["rows"].items()}
+    return {name: States(**row) for name, row in tables.rows(path, "rows").items()}
 
 
 def key(verdict: Mapping[str, Any]) -> str:

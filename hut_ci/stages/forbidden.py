@@ -6,10 +6,9 @@ import difflib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
-import yaml
-
+from hut_ci import tables
 from hut_ci.board.crash import CrashReader
 from hut_ci.board.pattern import Pattern, compile_any, compile_pattern
 from hut_ci.errors import ConfigError
@@ -70,7 +69,6 @@ def with_last_words(evidence: Evidence, crash: CrashReader) -> Evidence:
 @functools.cache
 def built_in_rules() -> tuple[Rule, ...]:
     """The rules of rules.yml, in the order in which they are asked."""
-    text = resources.files("hut_ci.stages").joinpath("rules.yml").read_text("utf-8")
     return tuple(
         Rule(
             name,
@@ -79,7 +77,7 @@ def built_in_rules() -> tuple[Rule, ...]:
             row.get("before_app", False),
             row["means"],
         )
-        for name, row in yaml.safe_load(text)["rules"].items()
+        for name, row in tables.rows(Path(__file__).with_name("rules.yml"), "rules").items()
     )
 
 

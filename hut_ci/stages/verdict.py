@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from hut_ci import tables
 from hut_ci.model import Evidence, RecoveryEvent, Step, Verdict, VerdictName
 
 
@@ -28,8 +27,8 @@ class Row:
 @cache
 def table() -> Mapping[str, Row]:
     """The rows of `evidence.yml` by id."""
-    document = yaml.safe_load((Path(__file__).parent / "evidence.yml").read_text("utf-8"))
-    return {name: _row(name, entry) for name, entry in document["rows"].items()}
+    rows = tables.rows(Path(__file__).with_name("evidence.yml"), "rows")
+    return {name: _row(name, entry) for name, entry in rows.items()}
 
 
 def _row(name: str, entry: Mapping[str, object]) -> Row:

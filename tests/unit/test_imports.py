@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ FLOORS: list[set[str]] = [
         "artifact_cache",
         "process",
         "proc",
+        "tables",
         "yaml_lines",
         "units",
     },
@@ -52,6 +54,7 @@ def floor(name: str) -> int:
     raise AssertionError(f"{name} has no floor: say in FLOORS where it belongs")
 
 
+@cache
 def imports(file: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
