@@ -64,6 +64,7 @@ def test_what_is_missing_is_named_with_what_to_do(hut_ci: HutCi, lab_of: LabOf) 
     assert answer.stdout.count("do: ") >= 3
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("fault", ["unauthorized", "banned"])
 def test_home_assistant_is_not_asked_again_where_it_would_ban(hut_ci: HutCi, lab_of: LabOf, fault: str) -> None:
     """The fault is there once: a second question would be answered."""
@@ -78,6 +79,7 @@ def test_without_a_lab_the_rest_is_looked_at(hut_ci: HutCi) -> None:
     assert (answer.code, "none.yml" in answer.stdout, "esptool v" in answer.stdout) == (2, True, True), answer
 
 
+@pytest.mark.real
 def test_names_from_a_runners_folder_command_no_ci(hut_ci: HutCi, lab_of: LabOf) -> None:
     folder = hut_ci.folder / "runner"
     folder.mkdir()

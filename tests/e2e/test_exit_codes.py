@@ -38,6 +38,7 @@ def test_a_bug_ends_with_70_and_a_block_to_paste(tmp_path: Path) -> None:
     assert f'File "{broken}' in block
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_report_folder_that_cannot_be_written(
     slots: int, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path

@@ -95,6 +95,7 @@ def test_gitlab_end_to_end(gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, fir
     assert gitlab.blobs.credentials_received == []
 
 
+@pytest.mark.real
 def test_artifact_from_one_forge_status_to_both(
     github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -111,6 +112,7 @@ def test_artifact_from_one_forge_status_to_both(
     assert "artifact" not in " ".join(gitlab.operations())
 
 
+@pytest.mark.real
 def test_in_the_projects_own_gitlab_job_the_job_is_the_status(
     gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -129,6 +131,7 @@ def test_in_the_projects_own_gitlab_job_the_job_is_the_status(
 # --- few requests, none twice ------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_few_calls_and_a_second_run_downloads_nothing(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -146,6 +149,7 @@ def test_few_calls_and_a_second_run_downloads_nothing(
     assert len(github.blobs.calls) == 1
 
 
+@pytest.mark.real
 def test_gitlab_needs_two_calls(gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     gitlab_with_decoys(gitlab, zipped(firmware("ready")))
     token_for(hut_ci, gitlab=gitlab)
@@ -156,6 +160,7 @@ def test_gitlab_needs_two_calls(gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi
     assert len(gitlab.operations()) == 2 * 3 + 1, gitlab.operations()
 
 
+@pytest.mark.real
 def test_what_has_passed_can_be_skipped(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     repo = github_with_decoys(github, zipped(firmware("ready")))
     token_for(hut_ci, github)
@@ -169,6 +174,7 @@ def test_what_has_passed_can_be_skipped(github: FakeGitHub, lab_of: LabOf, hut_c
     assert check(hut_ci.run(*arguments, lab=lab.lab_yml), "pass", 0)["attempts"][-1]["suite"] is not None
 
 
+@pytest.mark.real
 def test_two_runs_fetch_one_artifact_once(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
 ) -> None:
@@ -189,6 +195,7 @@ def test_two_runs_fetch_one_artifact_once(
 # --- pull requests ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_a_pull_request_is_judged_by_its_base(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -209,6 +216,7 @@ def test_a_pull_request_is_judged_by_its_base(
     assert len(repo.comments(12)) == 1
 
 
+@pytest.mark.real
 def test_another_base_than_when_it_was_asked_for_is_refused(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -246,6 +254,7 @@ def test_a_head_that_moved_is_refused(github: FakeGitHub, lab_of: LabOf, hut_ci:
     assert {sha for sha, _, _ in repo.all_statuses()} == {SHA}
 
 
+@pytest.mark.real
 def test_a_pull_requests_build_is_not_judged_by_itself(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -261,6 +270,7 @@ def test_a_pull_requests_build_is_not_judged_by_itself(
     assert not flashed(lab)
 
 
+@pytest.mark.real
 def test_gitlab_merged_results_record_both_commits(
     gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -276,6 +286,7 @@ def test_gitlab_merged_results_record_both_commits(
     assert project.statuses(MERGE) == [] or all(s["name"] != STATUS for s in project.statuses(MERGE))
 
 
+@pytest.mark.real
 def test_github_merge_commit_of_the_same_run_is_recorded(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -300,6 +311,7 @@ def test_github_merge_commit_of_the_same_run_is_recorded(
 # --- waiting -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_a_running_build_is_waited_for_without_a_slot(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -328,6 +340,7 @@ def test_a_running_build_is_waited_for_without_a_slot(
     assert slots["slots"][0]["state"] == "free", slots
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("sha", ["", "5e5e5e5", SHA.upper(), "main", "refs/pull/12/head", "HEAD"])
 def test_a_wrong_sha_never_gets_to_a_forge(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, sha: str) -> None:
     """Decision 8: only 40 hexadecimal digits."""
@@ -339,6 +352,7 @@ def test_a_wrong_sha_never_gets_to_a_forge(github: FakeGitHub, lab_of: LabOf, hu
     assert not flashed(lab)
 
 
+@pytest.mark.real
 def test_a_sha_that_does_not_exist_flashes_nothing(
     github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -356,6 +370,7 @@ def test_a_sha_that_does_not_exist_flashes_nothing(
 # --- a forge that fails ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("operation", "fault", "says"),
     [
@@ -402,6 +417,7 @@ def test_a_hostile_artifact_is_refused(
     assert not list(tmp_path.rglob("evil"))
 
 
+@pytest.mark.real
 def test_a_check_run_beside_the_status(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     repo = github_with_decoys(github, zipped(firmware("hello")))
     token_for(hut_ci, github)
@@ -413,6 +429,7 @@ def test_a_check_run_beside_the_status(github: FakeGitHub, lab_of: LabOf, hut_ci
     assert [note["path"] for note in found["annotations"]] == ["hut.yml"]
 
 
+@pytest.mark.real
 def test_a_jobs_summary_page(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     github_with_decoys(github, zipped(firmware("ready")))
     token_for(hut_ci, github)
@@ -423,6 +440,7 @@ def test_a_jobs_summary_page(github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, f
     assert page.read_text().startswith("before\n### ✅ pass: hut-01")
 
 
+@pytest.mark.real
 def test_a_board_commands_no_merge_request(
     gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -440,6 +458,7 @@ def test_a_board_commands_no_merge_request(
 # --- what would turn green without having been tested --------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_a_commit_without_hut_yml_is_not_the_judge_of_its_pull_request(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -453,6 +472,7 @@ def test_a_commit_without_hut_yml_is_not_the_judge_of_its_pull_request(
     check(answer, "error", 2)
 
 
+@pytest.mark.real
 def test_a_branch_without_hut_yml_judges_nothing_that_has_one(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -471,6 +491,7 @@ def test_a_branch_without_hut_yml_judges_nothing_that_has_one(
     assert not flashed(lab)
 
 
+@pytest.mark.real
 def test_a_404_is_not_a_missing_file_where_nothing_can_be_read(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -482,6 +503,7 @@ def test_a_404_is_not_a_missing_file_where_nothing_can_be_read(
     check(answer, "error", 3)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("by", ["build", "hut"])
 def test_the_head_is_compared_whatever_else_is_given(
     by: str, github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
@@ -501,6 +523,7 @@ def test_the_head_is_compared_whatever_else_is_given(
         check(hut_ci.run(*what, *words, lab=lab.lab_yml), "fail", 1)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("ref", "source", "parents"),
     [("refs/merge-requests/3/merge", "merge_request_event", [PARENT, SHA]), ("feature/merge", "push", [PARENT])],
@@ -527,6 +550,7 @@ def test_a_merged_result_answers_for_its_requests_head_only(
     assert not flashed(lab)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("ref", ["refs/merge-requests/3/head", "refs/merge-requests/3/train"])
 def test_a_forks_merge_request_needs_leave(
     ref: str, gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
@@ -559,6 +583,7 @@ def test_a_wrong_sha_gets_to_no_forge_with_two_slots_either(github: FakeGitHub, 
     assert github.calls == []
 
 
+@pytest.mark.real
 def test_a_comment_stays_on_the_forge_of_its_request(
     github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -576,6 +601,7 @@ def test_a_comment_stays_on_the_forge_of_its_request(
 # --- servers of one's own --------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_an_enterprise_server_and_a_gitlab_in_a_folder(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """Their APIs live under a path: /api/v3 on GitHub Enterprise, wherever its administrator wants on GitLab."""
     lab = lab_of()

@@ -130,6 +130,7 @@ def job(hut_ci: HutCi, github: FakeGitHub) -> Job:
     return Job(hut_ci, github)
 
 
+@pytest.mark.real
 def test_a_push_asks_for_every_pair_that_fits(job: Job) -> None:
     """CI-3."""
     answer, outputs = job.happens("push", {"deleted": False, "after": HEAD})
@@ -193,6 +194,7 @@ def test_a_comment_by_who_may_write(job: Job) -> None:
     assert job.replies() == []
 
 
+@pytest.mark.real
 def test_help_is_explained_once(job: Job) -> None:
     job.pull()
     for _ in range(2):
@@ -202,6 +204,7 @@ def test_help_is_explained_once(job: Job) -> None:
     assert job.states() == {}
 
 
+@pytest.mark.real
 def test_who_may_not_write_gets_one_reply_and_nothing_else(job: Job) -> None:
     """security 3, 4: however often it is asked, by comment or by label."""
     job.pull()
@@ -231,6 +234,7 @@ def test_what_is_hostile_gets_no_answer(job: Job, body: str) -> None:
     assert not (job.hut_ci.folder / "pwned").exists()
 
 
+@pytest.mark.real
 def test_slots_from_the_default_branch(job: Job) -> None:
     del job.hut_ci.environ["HUT_CI_GATE_SLOTS"]
     answer, outputs = job.happens(
@@ -249,6 +253,7 @@ def test_an_answer_to_nobody_is_refused(job: Job) -> None:
     assert job.nothing_was_said()
 
 
+@pytest.mark.real
 def test_a_status_that_cannot_be_posted_leaves_none_pending(job: Job) -> None:
     """security 22."""
     job.github.fail("create_status", "422", 1)

@@ -28,6 +28,7 @@ def texts(job: Job) -> dict[str, str]:
     return {status["context"]: status["description"] for status in job.repo.statuses(HEAD)}
 
 
+@pytest.mark.real
 def test_a_slot_without_a_runner_is_answered_at_once_and_the_others_run(job: Job) -> None:
     answer, outputs = job.happens("push", PUSH)
     assert (answer.code, outputs["decision"]) == (0, "run"), answer
@@ -46,6 +47,7 @@ def test_a_slot_without_a_runner_is_answered_at_once_and_the_others_run(job: Job
     assert RUNNERS_TOKEN not in f"{answer}{outputs}"
 
 
+@pytest.mark.real
 def test_where_no_slot_can_be_served_nothing_waits(job: Job) -> None:
     """security 22, 23: a final answer, red for the lab, and no job that queues for a day."""
     job.pull()
@@ -61,6 +63,7 @@ def test_where_no_slot_can_be_served_nothing_waits(job: Job) -> None:
     assert job.repo.pulls[12].labels == ["bug"]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("fault", ["403", "404", "garbage"])
 def test_runners_that_cannot_be_listed_block_nothing(job: Job, fault: str) -> None:
     """What is not known is tried; the list itself is what the first test has."""
@@ -73,6 +76,7 @@ def test_runners_that_cannot_be_listed_block_nothing(job: Job, fault: str) -> No
     job.github.faults.clear()
 
 
+@pytest.mark.real
 def test_without_a_token_for_it_nobody_asks_for_the_runners(job: Job) -> None:
     del job.hut_ci.environ["HUT_CI_RUNNERS_TOKEN"]
     answer, outputs = job.happens("push", PUSH)
@@ -80,6 +84,7 @@ def test_without_a_token_for_it_nobody_asks_for_the_runners(job: Job) -> None:
     assert "list_runners" not in job.github.operations()
 
 
+@pytest.mark.real
 def test_a_slot_that_is_set_aside_is_named_where_others_run(job: Job) -> None:
     """It has a say in the whole where nothing else runs its variant: i2s is tested nowhere, small is."""
     job.repo.runners.clear()

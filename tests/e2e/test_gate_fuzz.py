@@ -82,6 +82,7 @@ def test_who_may_not_write_hears_the_same_whatever_he_writes(
     assert set(github.operations()) <= ASKED | ANSWERED
 
 
+@pytest.mark.real
 @SOME
 @given(text=COMMENTS, label=LABELS, branch=WRITTEN)
 @example(text="/hil", label="hil", branch="@everyone")

@@ -97,6 +97,7 @@ def test_a_note_by_a_developer(job: Job) -> None:
     assert job.states(BASE) == {}, "the pipeline runs on the default branch; the status is the request's head's"
 
 
+@pytest.mark.real
 def test_what_the_payload_says_counts_for_nothing(job: Job) -> None:
     """security 5: it says that somebody who may wrote a command; the note itself says something else."""
     answer = job.note("looks good", "rep", says="/hil hut-01")
@@ -109,6 +110,7 @@ def test_what_the_payload_says_counts_for_nothing(job: Job) -> None:
     assert len(job.replies()) == 1, "one polite reply, however often it is asked"
 
 
+@pytest.mark.real
 def test_a_note_before_the_heads_pipeline_is_refused(job: Job) -> None:
     answer = job.note("/hil hut-01", "ada", ago=timedelta(hours=3))
     assert answer.code == 9, answer
@@ -118,6 +120,7 @@ def test_a_note_before_the_heads_pipeline_is_refused(job: Job) -> None:
     assert job.note(f"/hil @{OLD} hut-01", "ada").code == 9
 
 
+@pytest.mark.real
 def test_a_note_is_used_once(job: Job, gitlab: FakeGitLab) -> None:
     """security 5: whoever knows the trigger's token may point at it again; the mark is ours, not anybody's."""
     job.merge_request.add_note("/hil hut-01", author="ada", created=NOW - timedelta(hours=1))
@@ -176,6 +179,7 @@ def test_a_label_that_stays_starts_nothing(job: Job, gitlab: FakeGitLab) -> None
     assert job.states() == {}
 
 
+@pytest.mark.real
 def test_a_slot_whose_runner_is_away_is_answered_at_once(job: Job, gitlab: FakeGitLab) -> None:
     """With a second token that may list runners; a paused one serves nobody."""
     gitlab.add_token("glpat-runners0123", username="lister", kind="project", scopes=["read_api"], access_level=40)
@@ -195,6 +199,7 @@ def test_a_slot_whose_runner_is_away_is_answered_at_once(job: Job, gitlab: FakeG
     assert "glpat-runners" not in answer.stderr
 
 
+@pytest.mark.real
 def test_in_a_schedule_who_asks_is_looked_for(job: Job) -> None:
     """The one who waits longest first, one in each pipeline."""
     other = job.project.add_merge_request(13, sha=SHA, source_branch="other")
@@ -212,6 +217,7 @@ def test_a_merge_requests_pipeline(job: Job) -> None:
     assert job.states() == {}, "the job itself is the status of its own commit"
 
 
+@pytest.mark.real
 def test_a_slot_that_was_set_aside_leaves_no_green_pipeline(job: Job) -> None:
     """security 23: it has no job that would say so, and no status: the job that publishes stands for it."""
     slots = json.loads(SLOTS.read_text())
@@ -235,6 +241,7 @@ def without_hindrance(request: Any) -> Any:
     return {**request, "pairs": pairs}
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("merged", [False, True], ids=["head", "merged result"])
 def test_a_merge_requests_pipeline_whose_token_only_reads(merged: bool, job: Job, gitlab: FakeGitLab) -> None:
     """Its branch is not protected, so that it gets the token of the scope `*`."""
@@ -266,6 +273,7 @@ def test_a_forks_pipeline_asks_for_nothing(job: Job) -> None:
     assert (answer.code, told["decision"]) == (0, "ignored"), answer
 
 
+@pytest.mark.real
 def test_who_starts_a_pipeline_by_hand_has_to_be_a_developer(job: Job) -> None:
     answer, told = job.happens("--commit", SHA, source="web", user="ada")
     assert (answer.code, told["decision"]) == (0, "run"), answer
@@ -273,6 +281,7 @@ def test_who_starts_a_pipeline_by_hand_has_to_be_a_developer(job: Job) -> None:
     assert job.happens("--commit", SHA, source="pipeline", user="gone")[0].code == 9
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "given",
     [
@@ -290,6 +299,7 @@ def test_variables_given_to_a_trigger_do_not_make_it_another_pipeline(given: dic
     assert job.project.statuses(SHA) == []
 
 
+@pytest.mark.real
 def test_a_trigger_where_anybody_may_give_variables_is_refused(job: Job) -> None:
     """What a job installs and where it sends its token are variables, too: nothing in the job can defend itself."""
     job.project.variables_role = "developer"
@@ -307,6 +317,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.real
 def test_hostile_text_is_neither_obeyed_nor_echoed(job: Job) -> None:
     """Of notes, labels, branches and users, in what is asked, refused and written down."""
     job.merge_request.source_branch = "x;$(id)`id`"
@@ -322,6 +333,7 @@ def test_hostile_text_is_neither_obeyed_nor_echoed(job: Job) -> None:
     assert not any(word in said for word in ("$(id)", "@all", "\x1b", "::set-output", "<img", "\u202e")), said
 
 
+@pytest.mark.real
 def test_the_child_pipeline_is_written_also_where_nothing_is_asked(job: Job) -> None:
     child = job.hut_ci.folder / "child.yml"
     answer, told = job.happens("--child-pipeline", child, "--commit", SHA, source="web")

@@ -23,6 +23,7 @@ def job(hut_ci: HutCi, github: FakeGitHub) -> Job:
     return Job(hut_ci, github)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("fault", ["500", "503", "closed"])
 def test_a_permission_that_github_cannot_tell_for_a_moment_is_asked_again(job: Job, fault: str) -> None:
     """security 3: one failure is waited out; what decides is an answer, never its absence."""
@@ -35,6 +36,7 @@ def test_a_permission_that_github_cannot_tell_for_a_moment_is_asked_again(job: J
     assert (answer.code, outputs) == (9, {}), answer
 
 
+@pytest.mark.real
 def test_a_gate_that_is_cancelled_refuses_nobody(job: Job) -> None:
     """security 22: a signal while GitHub is asked for a permission is no answer of GitHub's."""
     job.pull()
@@ -71,6 +73,7 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.real
 def test_statuses_stand_at_the_tested_commit_and_nowhere_else(job: Job) -> None:
     """security 6, with its control: asked for another commit, they stand there."""
     job.pull()
@@ -84,6 +87,7 @@ def test_statuses_stand_at_the_tested_commit_and_nowhere_else(job: Job) -> None:
     assert job.states(NEWER) != {}
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("option", ["--out", "--child-pipeline"])
 def test_a_request_that_cannot_be_handed_on_leaves_nothing_pending(job: Job, option: str) -> None:
     """security 22: nobody would ever answer it."""

@@ -110,6 +110,7 @@ def jobs(hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware) -
     return Jobs(hut_ci, github, firmware(Panic()), lab_of().lab_yml)
 
 
+@pytest.mark.real
 def test_the_rights_of_each_job_are_enough(jobs: Jobs) -> None:
     """From a comment to the answer, and the sweep."""
     assert jobs.gate() == 0, jobs.said

@@ -18,6 +18,7 @@ PASSWORD = "hunter2-of-the-house"
 COMMAND = "##[add-path]/tmp"
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("progress", ["plain", "json"])
 def test_progress_says_no_more_than_the_report(progress: str, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """security 12, 15, 20: a board prints the Wi-Fi key, the lab's token and a runner's command."""
@@ -65,6 +66,7 @@ def test_names_of_a_build_command_nobody(hut_ci: HutCi, tmp_path: Path) -> None:
     assert "\x1b" not in answer.stderr
 
 
+@pytest.mark.real
 def test_one_slot_named_twice_runs_once(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of()
     answer = hut_ci.run(
@@ -85,6 +87,7 @@ def test_a_project_file_that_leads_nowhere_is_not_ignored(
     assert "symbolic link" in answer.stdout
 
 
+@pytest.mark.real
 def test_a_closed_standard_output_costs_no_verdict(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab, out = lab_of(), hut_ci.next_out()
     words = [
@@ -116,6 +119,7 @@ def test_a_deleted_working_directory_is_said(hut_ci: HutCi, tmp_path: Path) -> N
     assert "the working directory was deleted" in ended.stderr
 
 
+@pytest.mark.real
 def test_learn_redacts_what_it_prints(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """security 20: a proposal and the progress go where the report does not."""
     lab = lab_of(transport="rfc2217")  # a pty cannot boot a second time without a loader session

@@ -68,6 +68,7 @@ def check(printed: str, comment: str, descriptions: list[str], most: int, folder
     assert not list(folder.rglob("owned"))
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("number", range(len(EACH)))
 def test_security_13_on_github(number: int, github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     github.add_token(GITHUB_TOKEN)
@@ -80,6 +81,7 @@ def test_security_13_on_github(number: int, github: FakeGitHub, hut_ci: HutCi, t
     check(printed, comment["body"], [status["description"] for status in repo.statuses(SHA)], 140, tmp_path)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("number", range(len(EACH)))
 def test_security_13_on_gitlab(number: int, gitlab: FakeGitLab, hut_ci: HutCi, tmp_path: Path) -> None:
     gitlab.add_token(GITLAB_TOKEN, username="project_7_bot", kind="project", scopes=["api"], access_level=40)
@@ -94,6 +96,7 @@ def test_security_13_on_gitlab(number: int, gitlab: FakeGitLab, hut_ci: HutCi, t
     assert request.quick_actions == []
 
 
+@pytest.mark.real
 def test_a_report_of_a_megabyte_of_commands_is_bounded(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     github.add_token(GITHUB_TOKEN)
     repo = github.repository(NAME, id=1001)

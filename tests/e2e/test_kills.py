@@ -239,6 +239,7 @@ def _openings_after(scene: Scene, moment: float) -> list[str]:
     return [event.name for event in events if event.seconds > moment and event.name in ("connected", "flash_data")]
 
 
+@pytest.mark.real
 def test_killed_in_the_middle_of_a_write_over_the_network(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """A TCP port knows no exclusive opening: only the death of esptool keeps it from writing on (WS8-6)."""
     scene = Scene(lab_of(transport="rfc2217"), hut_ci, firmware("ready"))
@@ -256,11 +257,12 @@ def test_killed_in_the_middle_of_a_write_over_the_network(lab_of: LabOf, hut_ci:
 # --- more than one signal, and a child that does not listen ------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "numbers",
     [
-        pytest.param((TERM, TERM), marks=pytest.mark.real, id="TT"),
-        pytest.param((INT, TERM), marks=pytest.mark.real, id="IT"),
+        pytest.param((TERM, TERM), id="TT"),
+        pytest.param((INT, TERM), id="IT"),
         pytest.param((INT, INT, TERM), id="IIT"),
     ],
 )
@@ -281,6 +283,7 @@ def test_an_impatient_engine_gets_its_report_too(numbers: tuple[signal.Signals, 
     assert "app: ready" in (run.out / "attempt-1-serial.raw").read_text()
 
 
+@pytest.mark.real
 def test_two_signals_without_a_pause(scene: Scene) -> None:
     with capture(scene) as run:
         run.send(INT)
@@ -291,6 +294,7 @@ def test_two_signals_without_a_pause(scene: Scene) -> None:
     assert scene.states() == ["pending", "error"]
 
 
+@pytest.mark.real
 def test_a_stopped_esptool_does_not_hold_up_the_end(scene: Scene) -> None:
     """A stopped process takes no SIGTERM; a CI engine takes no excuses: GitHub kills 10 s after it has asked."""
     with mid_write(scene) as run:
@@ -307,6 +311,7 @@ def test_a_stopped_esptool_does_not_hold_up_the_end(scene: Scene) -> None:
     assert scene.states() == ["pending", "error"]
 
 
+@pytest.mark.real
 def test_a_port_that_is_gone_does_not_hold_up_the_end(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """Leaving the board in order waits for a port that comes back, but not as long as an engine waits for us."""
     scene = Scene(lab_of(power_wiring="with_board"), hut_ci, firmware("ready"))

@@ -146,6 +146,7 @@ BUILDS = {
 }
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", BUILDS)
 def test_a_build_that_cannot_be_flashed(
     name: str, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
@@ -197,6 +198,7 @@ def test_a_busy_slot_names_its_holder(lab_of: LabOf, hut_ci: HutCi, firmware: Fi
     check(answer, lab, "slot_busy", r"blocked: .*hut-01.*(a manual session|ci\.example/7).*")
 
 
+@pytest.mark.real
 def test_a_slot_that_gets_free_is_taken(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of()
     (lab.folder.parent / "hut.yml").write_text("suite: {expect: [ready], settle: 0}")
@@ -213,6 +215,7 @@ def test_a_slot_that_gets_free_is_taken(lab_of: LabOf, hut_ci: HutCi, firmware: 
     assert lab.boards["hut-01"].violations == []
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("settings", "evidence", "sentence"),
     [
@@ -250,6 +253,7 @@ def test_an_unknown_slot(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> No
 # --- the commit ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("built", "sentence"), [((), "no artifact: no build .*"), (("a", "b"), "no artifact: 2 builds .*")]
 )

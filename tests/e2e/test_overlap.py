@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from conftest import Firmware, LabOf
 from console_script import HutCi
 from live_run import LiveRun, check_report, claimed, live, project, windows
@@ -42,6 +43,7 @@ def test_two_slots_are_flashed_at_the_same_time(lab_of: LabOf, hut_ci: HutCi, fi
     assert not any(board.violations for board in boards)
 
 
+@pytest.mark.real
 def test_whoever_asks_for_any_slot_gets_the_free_one(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of(2)
     with claimed(lab, "hut-01"), start(hut_ci, firmware("ready"), lab.lab_yml, None) as run:
@@ -50,6 +52,7 @@ def test_whoever_asks_for_any_slot_gets_the_free_one(lab_of: LabOf, hut_ci: HutC
     assert lab.boards["hut-01"].writers_seen == []
 
 
+@pytest.mark.real
 def test_two_runs_on_one_slot_take_turns(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """The second waits, says for whom, and passes after the first (WS8-6, WS8-8, WS9-8).
 
@@ -72,6 +75,7 @@ def test_two_runs_on_one_slot_take_turns(lab_of: LabOf, hut_ci: HutCi, firmware:
     assert one["verdict"]["name"] == other["verdict"]["name"] == "pass"
 
 
+@pytest.mark.real
 def test_three_waiters_are_served_in_order_of_arrival(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of()
     build = firmware("ready")
@@ -96,6 +100,7 @@ def _flash_began(run: LiveRun) -> str:
 # --- the witness can tell ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_the_witness_sees_two_runs_that_do_not_share_their_locks(
     lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -114,6 +119,7 @@ def test_the_witness_sees_two_runs_that_do_not_share_their_locks(
     assert board.violations
 
 
+@pytest.mark.real
 def test_the_witness_sees_a_second_writer_on_a_pty(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """A program that ignores locks and exclusive openings, as `echo > /dev/ttyUSB0` does."""
     lab = lab_of()

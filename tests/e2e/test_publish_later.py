@@ -67,6 +67,7 @@ def last(github: FakeGitHub, sha: str = RECORDED) -> dict[str, str]:
     return {status["context"]: status["state"] for status in repo.statuses(sha)}
 
 
+@pytest.mark.real
 def test_a_report_is_published_by_another_host(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     """And twice is harmless."""
     repo = github.repositories["acme/firmware"]
@@ -81,6 +82,7 @@ def test_a_report_is_published_by_another_host(github: FakeGitHub, hut_ci: HutCi
     assert len(repo.comments(12)) == 1
 
 
+@pytest.mark.real
 def test_an_answer_to_another_request_is_an_error(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     """Of the same commit and board, even valid: it may be older than what was asked for now."""
     token_for(hut_ci, github)
@@ -117,6 +119,7 @@ def test_what_was_cancelled_before_it_began_is_no_failure_of_the_lab(
     assert "lab error" not in answer.stdout
 
 
+@pytest.mark.real
 def test_one_report_says_itself_where_it_belongs(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     token_for(hut_ci, github)
     folder = tmp_path / "out"
@@ -128,6 +131,7 @@ def test_one_report_says_itself_where_it_belongs(github: FakeGitHub, hut_ci: Hut
     assert last(github) == {"hardware / hut-01": "success"}
 
 
+@pytest.mark.real
 def test_a_broken_report_is_an_error_where_the_request_says(github: FakeGitHub, hut_ci: HutCi, tmp_path: Path) -> None:
     token_for(hut_ci, github)
     (tmp_path / "broken.json").write_text("{")
@@ -152,6 +156,7 @@ def test_without_a_request_or_a_report_nothing_is_posted(
 # --- a forge that does not take it --------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_a_forge_that_is_down_costs_the_status_and_not_the_report(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, tmp_path: Path
 ) -> None:
@@ -170,6 +175,7 @@ def test_a_forge_that_is_down_costs_the_status_and_not_the_report(
     assert last(github) == {"hardware / hut-01": "success"}
 
 
+@pytest.mark.real
 def test_a_token_without_the_right_is_told_before_a_board_is_touched(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -183,6 +189,7 @@ def test_a_token_without_the_right_is_told_before_a_board_is_touched(
     assert set(lab.boards["hut-01"].flash) == {0xFF}
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("missing", ["", " "])
 def test_a_missing_token_is_told_at_once(
     missing: str, lab_of: LabOf, hut_ci: HutCi, github: FakeGitHub, firmware: Firmware
@@ -240,6 +247,7 @@ def test_a_request_for_another_slot_is_refused(lab_of: LabOf, hut_ci: HutCi, tmp
 # --- the sweep ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_the_sweep_ends_what_nobody_answers(github: FakeGitHub, gitlab: FakeGitLab, hut_ci: HutCi) -> None:
     """security 22: no runner, a whole run cancelled, a host that was lost."""
     github_with_decoys(github, b"")
@@ -308,6 +316,7 @@ def rights(hut_ci: HutCi, forge: str) -> tuple[int, dict[str, bool | None]]:
     return answer.code, {right["name"]: right["held"] for right in json.loads(answer.stdout)[forge]}
 
 
+@pytest.mark.real
 def test_the_doctor_finds_what_a_github_token_lacks(github: FakeGitHub, hut_ci: HutCi) -> None:
     repo = github.repositories["acme/firmware"]
     repo.add_pull(12, head_sha=RECORDED)
@@ -332,6 +341,7 @@ def test_the_doctor_finds_what_a_github_token_lacks(github: FakeGitHub, hut_ci: 
     assert repo.check_runs(RECORDED) == []
 
 
+@pytest.mark.real
 def test_the_doctor_tries_the_token_for_runners_where_there_is_one(github: FakeGitHub, hut_ci: HutCi) -> None:
     github.repositories["acme/firmware"].set_branch("main", RECORDED)
     token_for(hut_ci, github)
@@ -344,6 +354,7 @@ def test_the_doctor_tries_the_token_for_runners_where_there_is_one(github: FakeG
     assert "no job's own token can have it" in hut_ci("doctor", "--forge", GITHUB).stdout
 
 
+@pytest.mark.real
 def test_the_doctor_finds_what_a_gitlab_token_lacks(gitlab: FakeGitLab, hut_ci: HutCi) -> None:
     project = gitlab_with_decoys(gitlab, b"")
     token_for(hut_ci, gitlab=gitlab)
@@ -362,6 +373,7 @@ def test_the_doctor_finds_what_a_gitlab_token_lacks(gitlab: FakeGitLab, hut_ci: 
     ]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("forge", [GITHUB, GITLAB])
 def test_the_doctor_says_what_is_wrong_with_a_bad_token(
     forge: str, github: FakeGitHub, gitlab: FakeGitLab, hut_ci: HutCi

@@ -36,6 +36,7 @@ def test_the_one_artifact_among_decoys(github: FakeGitHub, hut_ci: HutCi, firmwa
     assert repo.all_statuses() == []
 
 
+@pytest.mark.real
 def test_a_step_of_a_workflow_gets_outputs(github: FakeGitHub, hut_ci: HutCi, firmware: Firmware) -> None:
     repo = github_with_decoys(github, zipped(firmware("ready")))
     token_for(hut_ci, github)
@@ -59,6 +60,7 @@ def test_a_step_of_a_workflow_gets_outputs(github: FakeGitHub, hut_ci: HutCi, fi
     assert told["run-url"].endswith(told["run-id"])
 
 
+@pytest.mark.real
 def test_a_gitlab_job(gitlab: FakeGitLab, hut_ci: HutCi, firmware: Firmware) -> None:
     project = gitlab_with_decoys(gitlab, zipped(firmware("ready")))
     token_for(hut_ci, gitlab=gitlab)
@@ -77,6 +79,7 @@ def test_a_folder_of_builds(hut_ci: HutCi, firmware: Firmware) -> None:
     assert json.loads(answer.stdout)["path"] == str(builds / "default.zip")
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("commit", "more", "code", "told"),
     [
@@ -99,6 +102,7 @@ def test_no_file_without_a_proof(
     assert GITHUB_TOKEN not in answer.stdout + answer.stderr
 
 
+@pytest.mark.real
 def test_other_bytes_than_the_digest_promises_leave_no_file(
     github: FakeGitHub, hut_ci: HutCi, firmware: Firmware
 ) -> None:

@@ -35,6 +35,7 @@ def lab(hut_ci: HutCi) -> Path:
     return path
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("ref", [MAIN, "refs/heads/rel-1.2"])
 def test_the_job_on_the_list_begins(hut_ci: HutCi, lab: Path, ref: str) -> None:
     """The control of every refusal below."""
@@ -61,6 +62,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
 def test_any_other_job_is_refused(hut_ci: HutCi, lab: Path, changes: dict[str, str]) -> None:
     hut_ci.environ |= {**JOB, **changes}

@@ -44,6 +44,7 @@ def test_one_slot_serialises_and_two_overlap_with_evidence(lab_of: LabOf, hut_ci
     check_free_at_once(lab, "hut-02")
 
 
+@pytest.mark.real
 def test_the_answer_for_programs(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of(3)
     done = hut_ci("slots", "selftest", "hut-03", "hut-01", "--json", "--lab", lab.lab_yml)
@@ -53,6 +54,7 @@ def test_the_answer_for_programs(lab_of: LabOf, hut_ci: HutCi) -> None:
     assert any("serves one user alone" in note for note in document["notes"])
 
 
+@pytest.mark.real
 def test_it_needs_no_wait_of_its_own(lab_of: LabOf, hut_ci: HutCi) -> None:
     """`--wait 0` is for slots that somebody else has; its second process always has to queue."""
     lab = lab_of(2)
@@ -92,6 +94,7 @@ def test_evidence_of_the_same_second_is_kept(tmp_path: Path) -> None:
     assert names == [f"{stem}.log", f"{stem}.2.log", f"{stem}.3.log"]
 
 
+@pytest.mark.real
 def test_a_slot_in_use_blocks_it(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of(2)
     with claimed(lab):
@@ -109,6 +112,7 @@ def test_one_slot_is_not_enough(lab_of: LabOf, hut_ci: HutCi) -> None:
 GIT = shutil.which("git")
 
 
+@pytest.mark.real
 @pytest.mark.skipif(GIT is None, reason="git is not installed")
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "ignored"])
 def test_a_lab_file_in_version_control_fails_it(lab_of: LabOf, hut_ci: HutCi, tracked: bool) -> None:

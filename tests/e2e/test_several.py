@@ -72,6 +72,7 @@ def test_side_by_side_and_one_firmware_failure_counts(lab_of: LabOf, hut_ci: Hut
     assert not any(board.violations for board in lab.boards.values())
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_end_of_the_parent_is_the_end_of_both(
     number: signal.Signals, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
@@ -102,6 +103,7 @@ def _wait_until_gone(word: str) -> None:
         assert not deadline.expired, left
 
 
+@pytest.mark.real
 def test_a_child_that_dies_at_once_is_no_pass(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """Not by an older report in the same folder, and not by an exit code of -9 that counts as less than 0."""
     lab = lab_of(2)
@@ -121,6 +123,7 @@ def test_a_child_that_dies_at_once_is_no_pass(lab_of: LabOf, hut_ci: HutCi, firm
     assert any("hut-01" in line and "error" in line for line in run.text.splitlines()), run.text
 
 
+@pytest.mark.real
 def test_json_has_one_entry_for_each_slot(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of(2)
     slots = [word for slot in SLOTS for word in ("--slot", slot)]

@@ -109,6 +109,7 @@ def test_a_power_guardian_is_left_to_its_work(lab_of: LabOf, hut_ci: HutCi) -> N
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("victim", ["wrapper", "minder", "job"])
 def test_a_killed_wrapper_takes_all_of_its_command_with_it(lab_of: LabOf, hut_ci: HutCi, victim: str) -> None:
     """WS8-6: one of the two processes above the command is killed, or everything in the wrapper's process group."""
@@ -184,6 +185,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_stopped_command_stops_with_all_that_is_above_it(lab_of: LabOf, hut_ci: HutCi, command: str) -> None:
     """Ctrl-Z and `fg` in a shell, also where something stands between it and us; meanwhile the slot stays held."""

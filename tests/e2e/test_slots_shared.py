@@ -104,6 +104,7 @@ def test_a_hold_whose_process_is_killed_while_it_queues_is_told(lab_of: LabOf, h
         waiting.wait_for("the process that was to hold the slot ended")
 
 
+@pytest.mark.real
 def test_whoever_is_in_their_own_way_is_told(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
     hut_ci.environ["HUT_CI_LAB"] = str(lab.lab_yml)
@@ -117,6 +118,7 @@ def test_whoever_is_in_their_own_way_is_told(lab_of: LabOf, hut_ci: HutCi) -> No
         end(json.loads(held.stdout)["pid"])
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
 def test_a_hold_that_is_cancelled_while_it_repairs_leaves_nothing_held(
     lab_of: LabOf, hut_ci: HutCi, ending: signal.Signals
@@ -170,6 +172,7 @@ def test_a_hold_is_bounded(lab_of: LabOf, hut_ci: HutCi, words: tuple[str, ...],
     assert said in refused.stderr
 
 
+@pytest.mark.real
 def test_whoever_waits_sees_who_is_in_front(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
     first = ("slots", "run", "hut-01", "--why", "first in line", "--lab", lab.lab_yml, "--", "true")
@@ -187,6 +190,7 @@ def test_whoever_waits_sees_who_is_in_front(lab_of: LabOf, hut_ci: HutCi) -> Non
             assert two.end() == 143
 
 
+@pytest.mark.real
 def test_the_next_command_on_a_slot_switches_its_relay_on_again(
     lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -208,6 +212,7 @@ def test_the_next_command_on_a_slot_switches_its_relay_on_again(
         assert not intent_path(known.state_dir, "hut-01").exists()
 
 
+@pytest.mark.real
 def test_what_needs_no_board_does_not_ask_for_one(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """CI-2, WS8-2: a build is checked without a lab and beside one that is busy; a run there is never green."""
     assert hut_ci("firmware", "inspect", firmware("ready")).code == 0
@@ -219,6 +224,7 @@ def test_what_needs_no_board_does_not_ask_for_one(lab_of: LabOf, hut_ci: HutCi, 
     assert (blocked.code, blocked.hardware["verdict"]["name"]) == (4, "blocked")
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("busy", [False, True], ids=["free", "busy"])
 def test_a_run_cycles_a_shared_plug_when_it_may(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware, busy: bool) -> None:
     """WS9-8, WS9-12: never while somebody works on the other board behind it; then the answer names who does."""
@@ -240,6 +246,7 @@ def test_a_run_cycles_a_shared_plug_when_it_may(lab_of: LabOf, hut_ci: HutCi, fi
 # --- steal --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_the_operator_takes_a_slot_from_a_run(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """The run ends in order, both sides say what happened, and the operator comes before all who wait."""
     lab = lab_of()
@@ -273,6 +280,7 @@ def test_the_operator_takes_a_slot_from_a_run(lab_of: LabOf, hut_ci: HutCi, firm
     ]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("command", "by", "code"),
     [
@@ -297,6 +305,7 @@ def test_a_stopped_holder_is_continued_to_end_in_order(
         assert ("in order\n" in run.text) is (by == "SIGTERM")
 
 
+@pytest.mark.real
 def test_whoever_lost_a_hold_learns_it_from_release(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
     hut_ci("slots", "hold", "hut-01", "--why", "mine", "--lab", lab.lab_yml)
@@ -418,6 +427,7 @@ def test_monitor_shows_sends_and_releases(talking: VirtualLab, hut_ci: HutCi) ->
     check_free_at_once(talking)
 
 
+@pytest.mark.real
 def test_monitor_ends_by_itself_without_a_terminal(talking: VirtualLab, hut_ci: HutCi) -> None:
     answer = hut_ci("monitor", "hut-01", "--reset", "--for", "2s", "--lab", talking.lab_yml)
     assert answer.code == 0, answer
@@ -458,6 +468,7 @@ def test_monitor_that_is_cancelled_in_the_queue_says_so(lab_of: LabOf, hut_ci: H
 # --- status -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_one_bad_lock_hides_no_other_slot(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of(2)
     locks = lab.folder / "locks"

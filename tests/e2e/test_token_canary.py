@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import requests
 from conftest import Firmware, LabOf
 from console_script import Answer, HutCi
@@ -67,6 +68,7 @@ def leaks(answer: Answer, folders: list[Path], record: Path, calls: dict[str, li
     return found
 
 
+@pytest.mark.real
 def test_no_token_is_anywhere_else(
     github: FakeGitHub, gitlab: FakeGitLab, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:

@@ -88,6 +88,7 @@ def watched(hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
     return Watched(hut_ci, github, lab_of(), firmware("ready"))
 
 
+@pytest.mark.real
 def test_once_for_cron(watched: Watched) -> None:
     assert watched.hut_ci("watch", "status", "--lab", watched.lab.lab_yml).code == 4
     watched.once()
@@ -103,6 +104,7 @@ def test_once_for_cron(watched: Watched) -> None:
     )
 
 
+@pytest.mark.real
 def test_once_tells_cron_that_a_forge_does_not_take_the_token(watched: Watched) -> None:
     watched.hut_ci.environ["GITHUB_TOKEN"] = "wrong"
     answer = watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml)

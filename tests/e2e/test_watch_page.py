@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import Firmware, LabOf
 from console_script import SCRIPT, HutCi
 from fakes.github import FakeGitHub
@@ -25,6 +26,7 @@ def typed(heading: str) -> list[list[str]]:
     ]
 
 
+@pytest.mark.real
 def test_from_a_board_to_a_status_in_eight_lines(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:

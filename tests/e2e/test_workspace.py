@@ -25,6 +25,7 @@ PLANT = "import pathlib\npathlib.Path({mark!r}).touch()\n"
 SHADOWS = ("hut_ci", "click", "rich", "yaml", "sitecustomize", "usercustomize", "encodings", "runpy", "importlib")
 
 
+@pytest.mark.real
 @pytest.mark.skipif(SYSTEM_LAB.exists(), reason="this machine is a lab")
 def test_security_25_a_lab_file_of_the_workspace_is_not_read(hut_ci: HutCi, tmp_path: Path) -> None:
     """With its control: named by the operator, the same file runs its program."""

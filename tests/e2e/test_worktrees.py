@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from conftest import Firmware
 from console_script import PATIENCE, HutCi
 
 LAB = "slots: {{hut-01: {{serial: /dev/serial/by-id/usb-away}}}}\nstate_dir: {state}\nlock_dir: {locks}\n"
 
 
+@pytest.mark.real
 def test_runs_in_worktrees_do_not_mix(tmp_path: Path, firmware: Firmware) -> None:
     """WS10-4, WS10-9: builds and reports lie in the worktree; one lab serves them all, here without a board."""
     lab = tmp_path / "lab.yml"

@@ -21,8 +21,8 @@ SHA, PARENT, MERGE, OTHER = "5e" * 20, "0f" * 20, "ce" * 20, "77" * 20
 NAME = "acme/firmware"
 GITHUB, GITLAB = f"github:{NAME}", f"gitlab:{NAME}"
 WORKFLOW = ".github/workflows/build.yml"
-HUT = f'artifact: {{workflow: {WORKFLOW}, name: "firmware-*"}}\nsuite: {{expect: [ready]}}\n'
-HUT_LAB = 'artifact: {job: "build: *"}\nsuite: {expect: [ready]}\n'
+HUT = f'artifact: {{workflow: {WORKFLOW}, name: "firmware-*"}}\nsuite: {{expect: [{{line: ready, within: 3}}]}}\n'
+HUT_LAB = 'artifact: {job: "build: *"}\nsuite: {expect: [{line: ready, within: 3}]}\n'
 GITHUB_TOKEN, GITLAB_TOKEN = "ghs_marker0123456789abcdefGITHUB", "glpat-marker0123456789GITLAB"
 EARLIER = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
 

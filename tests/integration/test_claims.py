@@ -331,6 +331,7 @@ def test_a_steal_ends_all_that_have_the_lock(tmp_path: Path, kind: str) -> None:
             os.killpg(taker.pid, signal.SIGKILL)
 
 
+@pytest.mark.real
 def test_a_stopped_waiter_is_passed_over_and_stands_at_the_end_again(tmp_path: Path, start: Start) -> None:
     """Ctrl-Z at the head of the queue costs that waiter its place, not everybody the slot."""
     holding = start(tmp_path, "hut-01")

@@ -316,6 +316,7 @@ def test_what_is_just_enough_is_taken(hub: FakeGitHub, repo: Repository) -> None
     assert ask(hub, f"{ROOT}/statuses/{SHA}", "POST", json=body).status_code == 201
 
 
+@pytest.mark.real
 def test_a_commit_takes_a_thousand_statuses_of_a_context(hub: FakeGitHub, repo: Repository) -> None:
     with requests.Session() as session:
         session.headers["Authorization"] = f"token {TOKEN}"

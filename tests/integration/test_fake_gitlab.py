@@ -625,6 +625,7 @@ class Recorder:
         return []
 
 
+@pytest.mark.real
 @described
 def test_each_departure_is_one(server: FakeGitLab, project: Project) -> None:
     """Without any one amendment something that the fake takes or answers is a violation."""

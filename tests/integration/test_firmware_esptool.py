@@ -67,6 +67,7 @@ def agrees(image: Image, text: str) -> None:
     assert said(r"ELF file SHA256: (.*)") == (app.elf_sha256 or "0" * 64 if app else None)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("chip", NAMES)
 def test_our_builder_makes_images_that_esptool_accepts(chip: str, tmp_path: Path) -> None:
     """What all the other tests stand on."""
@@ -107,6 +108,7 @@ def test_a_merged_image_comes_apart_again(chip: str, tmp_path: Path) -> None:
     assert (merged.kept, merged.erased, merged.apps) == (plan.kept, plan.erased, plan.apps)
 
 
+@pytest.mark.real
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="the samples are not beside this repository")
 @pytest.mark.parametrize("name", ["bootloader/bootloader.bin", "recovery.bin", "squeezelite.bin"])
 def test_the_real_images(name: str, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_first_flash_then_nothing_to_do(tmp_path: Path, transport: str) -> None:
     assert "Stub flasher is already running" in log
 
 
+@pytest.mark.real
 def test_after_a_small_change_only_slices_are_sent(tmp_path: Path) -> None:
     app = bytearray(make_app(3 * SLICE))
     with VirtualBoard(transport="pty", link=tmp_path / "tty", mac=MAC) as board:
@@ -104,6 +105,7 @@ def test_after_a_small_change_only_slices_are_sent(tmp_path: Path) -> None:
         assert on_chip(board, plan)
 
 
+@pytest.mark.real
 def test_what_the_chip_holds_decides_not_what_was_written_before(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     with VirtualBoard(transport="pty", link=tmp_path / "tty", mac=MAC) as board:
@@ -115,6 +117,7 @@ def test_what_the_chip_holds_decides_not_what_was_written_before(tmp_path: Path)
         assert on_chip(board, plan)
 
 
+@pytest.mark.real
 def test_erase_all_leaves_nothing_else(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     with VirtualBoard(transport="pty", link=tmp_path / "tty", mac=MAC) as board:
@@ -163,6 +166,7 @@ def test_a_fault_that_stays_is_named(
     assert result.log == tmp_path / "esptool.log"
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("transport", "fault"),
     [
@@ -170,7 +174,7 @@ def test_a_fault_that_stays_is_named(
         ("pty", "drop_byte_from_host@20000"),
         ("pty", "duplicate_byte_from_host@20000"),
         ("pty", "corrupt_byte_from_host@20000"),
-        pytest.param("rfc2217", "drop_byte_to_host@2000", marks=pytest.mark.real),
+        ("rfc2217", "drop_byte_to_host@2000"),
         ("pty", "duplicate_byte_to_host@2000"),
         ("pty", "corrupt_byte_to_host@2000"),
         ("pty", "port_vanishes@20000=0.5"),

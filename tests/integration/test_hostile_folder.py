@@ -44,6 +44,7 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.real
 @pytest.mark.skipif(two_users() is None, reason="two users with one group are needed, and root to become them")
 @pytest.mark.skipif(not may_mount(), reason="no mount namespace may be made here")
 @pytest.mark.parametrize("case", CASES)

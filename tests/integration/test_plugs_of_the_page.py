@@ -85,6 +85,7 @@ def plugged_in(*, stuck: bool) -> Iterator[Plug]:
             thread.join()
 
 
+@pytest.mark.real
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(
     ("kind", "stuck", "timeout", "result"),

@@ -81,6 +81,7 @@ def hut_ci(virtual: VirtualLab, *argv: str) -> subprocess.CompletedProcess[str]:
 # --- proofs -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("transport", ["pty", "rfc2217"])
 @pytest.mark.parametrize("wiring", ["with_board", "self_powered"])
 def test_cycle_is_proven(stack: ExitStack, tmp_path: Path, wiring: str, transport: str) -> None:
@@ -96,6 +97,7 @@ def test_cycle_is_proven(stack: ExitStack, tmp_path: Path, wiring: str, transpor
     assert not intent_path(lab.state_dir, slot.id).exists()
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("wiring", "faults"),
     [
@@ -171,6 +173,7 @@ def test_a_retry_succeeds_after_a_passing_fault(stack: ExitStack, tmp_path: Path
     assert virtual.relay.switched() == ["off", "on"]
 
 
+@pytest.mark.real
 def test_cooldown_between_two_cycles(stack: ExitStack, tmp_path: Path) -> None:
     """WS9-4: the second cycle, by whichever process, waits or gives up at its deadline."""
     virtual, lab, slot = a_lab(stack, tmp_path, power={"cooldown": 3600})
@@ -387,6 +390,7 @@ def test_killed_between_off_and_on(
     assert process.wait(PATIENCE) == {9: -9, 15: 143, 2: 130}[number]
 
 
+@pytest.mark.real
 def test_a_killed_cycle_keeps_the_slot_until_the_relay_is_on(
     cycling: tuple[VirtualLab, Lab, Slot, subprocess.Popen[str]],
 ) -> None:
@@ -402,6 +406,7 @@ def test_a_killed_cycle_keeps_the_slot_until_the_relay_is_on(
         assert virtual.boards["hut-01"].powered
 
 
+@pytest.mark.real
 def test_the_guardian_is_deaf_to_signals_but_not_immortal(
     cycling: tuple[VirtualLab, Lab, Slot, subprocess.Popen[str]],
 ) -> None:
@@ -554,6 +559,7 @@ def test_a_failing_repair_keeps_the_record(stack: ExitStack, tmp_path: Path) -> 
 # --- slots beside each other --------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_one_slot_is_serialised_two_slots_overlap(stack: ExitStack, tmp_path: Path) -> None:
     """WS9-8: real processes, the relay as witness."""
     virtual, _, _ = a_lab(stack, tmp_path, slots=2, power={"timeout": 30})
@@ -572,6 +578,7 @@ def test_one_slot_is_serialised_two_slots_overlap(stack: ExitStack, tmp_path: Pa
     assert virtual.relay.switched("switch.slot_1") == ["off", "on", "off", "on"]
 
 
+@pytest.mark.real
 def test_a_power_group_is_claimed_whole(stack: ExitStack, tmp_path: Path) -> None:
     """Design decision 2, WS9-12: one plug, two slots."""
     shared = {"power": {"entity": "switch.slot_1", "group": "shelf", "off": 0.2, "on": 0.1, "cooldown": 0}}
@@ -659,6 +666,7 @@ def test_failures_exit_7_and_say_what_to_do(stack: ExitStack, tmp_path: Path) ->
     assert (document["result"], document["detail"]) == ("ha_error", "unauthorized")
 
 
+@pytest.mark.real
 def test_power_test_finds_the_proof_and_writes_it(stack: ExitStack, tmp_path: Path) -> None:
     virtual, _, slot = a_lab(stack, tmp_path, power={"proof": "none"})
     done = hut_ci(virtual, "power", "test", "hut-01", "--write", "--json")
@@ -667,6 +675,7 @@ def test_power_test_finds_the_proof_and_writes_it(stack: ExitStack, tmp_path: Pa
     assert load_lab(virtual.lab_yml).slots[0].power == replace(slot.power, proof="port")
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("options", "proof", "result"),
     [
@@ -788,6 +797,7 @@ def test_repair_goes_on_past_slots_that_it_cannot_repair(stack: ExitStack, tmp_p
     assert virtual.boards["hut-03"].powered
 
 
+@pytest.mark.real
 def test_off_on_purpose_stays_off(stack: ExitStack, tmp_path: Path) -> None:
     """Whatever accident came before, to whichever slot behind the plug: nothing switches on, not even in passing."""
     virtual, lab = a_shelf(stack, tmp_path)
@@ -807,6 +817,7 @@ def test_one_repair_serves_all_slots_behind_the_plug(stack: ExitStack, tmp_path:
     assert not [member.id for member in lab.slots if intent_path(lab.state_dir, member.id).exists()]
 
 
+@pytest.mark.real
 def test_an_accident_at_a_relay_that_lab_yml_no_longer_names(stack: ExitStack, tmp_path: Path) -> None:
     """The new relay is not switched for it, the record stays, and the message says how to go on."""
     virtual, lab, slot = a_lab(stack, tmp_path)

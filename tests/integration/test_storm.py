@@ -50,6 +50,7 @@ def users() -> Sequence[str | None]:
     return found[:2] if found else (None,)
 
 
+@pytest.mark.real
 def test_twenty_waiters_of_two_users(shared: Path) -> None:
     """WS8-6, WS9-8: in order of arrival, with the board as the witness; two of them die while they hold."""
     outcome = storm(shared, 20, users(), kills=2, seed=7)

@@ -108,6 +108,7 @@ def test_the_log_over_rfc2217_holds_the_whole_banner_of_its_own_reset(tmp_path: 
     assert (tmp_path / "work" / "serial.raw").read_bytes().count(b"rst:0x1 (POWERON_RESET)") == 1
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("fault", "evidence"),
     [

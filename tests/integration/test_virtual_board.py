@@ -97,6 +97,7 @@ def pulse_reset(port: serial.Serial) -> None:
     port.rts = False
 
 
+@pytest.mark.real
 def test_identify_write_and_capture_over_rfc2217(tmp_path: Path, esptool: Esptool) -> None:
     """The run's sequence: stub kept between two calls, then a reset whose log is complete from the first ROM byte."""
     build = build_folder(tmp_path / "build")
@@ -138,6 +139,7 @@ def test_flash_content_and_erase_on_a_pty(tmp_path: Path, esptool: Esptool, pty_
     assert pty_board.flash == b"\xff" * (4 << 20)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("options", [("--no-stub",), ("--no-stub", "-b", "460800"), ()])
 def test_uncompressed_and_rom_writes(
     tmp_path: Path, esptool: Esptool, pty_board: VirtualBoard, options: tuple[str, ...]
@@ -179,6 +181,7 @@ def test_a_pty_boots_when_it_is_opened_after_a_loader_session(
         assert read_until(port, b"> three\r\n").startswith(b"> three")
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("chip", "title"),
     [("esp32s3", "ESP32-S3 (QFN56) (revision v0.2)"), ("esp32c3", "ESP32-C3 (QFN32) (revision v0.4)")],
@@ -363,6 +366,7 @@ def test_a_script_can_panic(tmp_path: Path, esptool: Esptool, pty_board: Virtual
     assert b"Rebooting...\r\nets Jul 29 2019" in log
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

@@ -121,6 +121,7 @@ def test_list_faults_shows_them_all() -> None:
     assert {*BOARD_FAULTS, *RELAY_FAULTS} <= first_words
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("argv", [["--fault", "silent"], ["--fault", "hut-01="], ["--fault", "hut-01=nonsense"]])
 def test_bad_options_exit_2(tmp_path: Path, argv: list[str]) -> None:
     command = [str(HUT_CI), "virtual-lab", "--folder", str(tmp_path), *argv]

@@ -142,6 +142,7 @@ def test_an_idle_look_is_two_requests_with_nothing_in_the_answer(rig: Rig, proje
     assert seen == [("list_pipelines", 304), ("list_merge_requests", 304)] * 3
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("fault", ["503", "garbage", "rate_limit_primary"])
 def test_a_gitlab_that_is_down_for_an_hour_changes_nothing_of_the_end(rig: Rig, project: Project, fault: str) -> None:
     asked_for(rig, project).add_note("/hil", author="ada")

@@ -113,6 +113,7 @@ def check(steps: range, folder: Path, github: FakeGitHub) -> None:
         assert found == wanted, f"killed at step {at}"
 
 
+@pytest.mark.real
 def test_killed_at_some_steps_the_end_is_the_same(tmp_path: Path, github: FakeGitHub) -> None:
     check(range(7, MOST_STEPS, 61), tmp_path, github)
 

@@ -284,6 +284,7 @@ def test_the_newest_commit_of_a_branch_comes_first_and_older_ones_are_told(rig: 
     assert settled(repo)
 
 
+@pytest.mark.real
 def test_a_repository_with_much_to_test_does_not_starve_another(tmp_path: Path, github: FakeGitHub) -> None:
     projects = f'{{"{ADDRESS}": {{}}, "github:acme/small": {{}}}}'
     with Rig(tmp_path, github, projects, slots=1) as rig:
@@ -464,6 +465,7 @@ def test_an_idle_look_is_two_requests_that_do_not_count(rig: Rig) -> None:
 # --- what the bench says is not believed without a look ---------------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "fault", ["missing", "no JSON", "another commit", "link", "a build from elsewhere", "an answer to another request"]
 )

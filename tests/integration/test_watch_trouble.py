@@ -57,6 +57,7 @@ def failing(rig: Rig, name: str, error: Exception, when: Callable[..., bool] = l
 # --- signals -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("call", ["look", "head", "set_status", "runs", "download"])
 def test_a_signal_ends_the_publisher_wherever_it_arrives_and_is_no_answer(rig: Rig, call: str) -> None:
     repo = rig.repository()
@@ -89,6 +90,7 @@ def _long(path: Path) -> None:
     path.write_text(f'{{"alive": 1{"0" * 400}, "until": 1{"0" * 400}}}')
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("plant", [_fifo, _endless, _deep, _long])
 @pytest.mark.parametrize("place", ["reports/bench.json", "away/until.json"])
 def test_what_was_planted_in_the_spool_neither_hangs_nor_ends_the_publisher(
