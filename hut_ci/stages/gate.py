@@ -39,6 +39,7 @@ def request_document(
 ) -> dict[str, Any]:
     """A hut.request.v1; `answer_within` is in seconds from now, `context` a template with {slot}.
 
+    Who asked for some slots by name gets their statuses alone: the one for all must not forget the others.
     `base_ref` is the branch whose hut.yml `project` is. `runners` are those that there are, None where that is not
     known.
     """
@@ -48,7 +49,7 @@ def request_document(
         {**_pair(choice, choices, context, named=named), **_hindrance(choice, runners, served)} for choice in choices
     ]
     until = datetime.now(UTC) + timedelta(seconds=answer_within)
-    return _known(
+    document = _known(
         schema_version=SCHEMA,
         repository=builds.partition(":")[2],
         builds=builds,
@@ -63,6 +64,7 @@ def request_document(
         forks_allowed=ask.forks_allowed,
         not_after=until.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+    return {**document, "aggregate": None} if ask.names else document
 
 
 def matrix(request: Request) -> dict[str, Any]:

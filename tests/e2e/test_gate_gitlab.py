@@ -93,7 +93,7 @@ def test_a_note_by_a_developer(job: Job) -> None:
     assert answer.code == 0, answer
     assert job.told["decision"] == "run"
     assert job.told["commit_sha"] == SHA
-    assert job.states() == {"hardware / hut-01": "pending", "hardware": "pending"}
+    assert job.states() == {"hardware / hut-01": "pending"}
     assert job.states(BASE) == {}, "the pipeline runs on the default branch; the status is the request's head's"
 
 
@@ -151,7 +151,7 @@ def test_a_mark_that_cannot_be_made_starts_nothing(job: Job, gitlab: FakeGitLab)
 def test_a_label_by_a_developer_is_taken_off_and_used(job: Job) -> None:
     assert job.label("hil:hut-01", "ada").code == 0
     assert (job.told["decision"], job.told["commit_sha"]) == ("run", SHA)
-    assert job.states() == {"hardware / hut-01": "pending", "hardware": "pending"}
+    assert job.states() == {"hardware / hut-01": "pending"}
     assert job.merge_request.labels == []
     assert job.hook("merge_request", object_attributes={"iid": 12}).code == 0
     assert job.told["decision"] == "ignored", "taking it off is a change of the merge request, too"

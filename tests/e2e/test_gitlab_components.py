@@ -217,7 +217,8 @@ def test_a_note_is_answered_on_the_merge_requests_head(
     speak_to(pipelines, lab, gitlab=gitlab)
     ran = note(pipelines, project, "ada", f"{HOSTILE}\n/hil hut-01\n{HOSTILE}")
     assert ran.code == 0, ran
-    assert of_gitlab(gitlab) == of_gitlab(gitlab, "hardware") == ["pending", "success"], ran
+    assert of_gitlab(gitlab) == ["pending", "success"], ran
+    assert of_gitlab(gitlab, "hardware") == [], "one slot's answer is none for all"
     assert project.statuses(PARENT) == []
     assert not list(pipelines.folder.rglob("pwned")), ran
 

@@ -117,7 +117,7 @@ def test_the_rights_of_each_job_are_enough(jobs: Jobs) -> None:
     assert [reaction["content"] for reaction in jobs.comment.reactions] == ["eyes"]
     assert jobs.hardware() == 1, jobs.said
     assert jobs.report() == 0, jobs.said
-    assert jobs.last() == {"hardware / hut-01": "failure", "hardware": "failure"}
+    assert jobs.last() == {"hardware / hut-01": "failure"}
     assert len(jobs.repo.comments(12)) == 2, "the question and the answer"
     assert jobs.sweep() == 0, jobs.said
     assert [jobs.last(number * 20) for number in ("11", "22")] == [{"hardware": "error"}] * 2

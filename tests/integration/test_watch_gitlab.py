@@ -74,7 +74,7 @@ def test_a_note_is_understood_and_tested_once(rig: Rig, project: Project) -> Non
     request = asked_for(rig, project)
     request.add_note("/hil hut-01", author="ada")
     rig.rounds(6)
-    assert finals(project, HEAD) == {"hardware / hut-01": "success", "hardware": "success"}
+    assert finals(project, HEAD) == {"hardware / hut-01": "success"}
     assert [award.name for award in request.notes[0].awards] == ["eyes"]
     assert len(rig.bench.ran) == 1
 
@@ -94,7 +94,7 @@ def test_a_label_is_tested_and_taken_off(rig: Rig, project: Project) -> None:
     request.label("bug", by="ada")
     request.label("hil:hut-02", by="ada")
     rig.rounds()
-    assert finals(project, HEAD) == {"hardware / hut-02": "success", "hardware": "success"}
+    assert finals(project, HEAD) == {"hardware / hut-02": "success"}
     assert request.labels == ["bug"]
 
 

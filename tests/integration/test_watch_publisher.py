@@ -78,7 +78,7 @@ def test_a_label_is_tested_and_taken_off(rig: Rig) -> None:
     repo.add_label(12, "bug")
     repo.add_label(12, "hil:hut-02", login="ada")
     rig.rounds()
-    assert finals(repo) == {HEAD: {"hardware / hut-02": "success", "hardware": "success"}}
+    assert finals(repo) == {HEAD: {"hardware / hut-02": "success"}}
     assert repo.pulls[12].labels == ["bug"]
     assert settled(repo)
 
@@ -87,7 +87,7 @@ def test_a_comment_is_understood_and_tested(rig: Rig) -> None:
     comment = asked(rig, "/hil hut-01")
     rig.rounds()
     repo = rig.repository()
-    assert finals(repo) == {HEAD: {"hardware / hut-01": "success", "hardware": "success"}}
+    assert finals(repo) == {HEAD: {"hardware / hut-01": "success"}}
     assert [reaction["content"] for reaction in comment.reactions] == ["eyes"]
     assert repo.comments(12)[1:] == []
 
