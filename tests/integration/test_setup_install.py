@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import subprocess
@@ -104,6 +105,27 @@ def test_the_next_user_of_a_groups_folder_can_go_on(tmp_path: Path, setup: Modul
     (lock,) = home.glob("*.lock")
     assert lock.stat().st_mode & 0o060 == group
     assert folder.stat().st_mode & 0o060 == group
+
+
+def test_another_jobs_installation_is_not_waited_for_for_ever(
+    tmp_path: Path, setup: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job that hangs in it must not hang all others of the host; and who it is can be found."""
+    lock = (tmp_path / setup.name_of(setup.SOURCE)).with_suffix(".lock")
+    setup.build, setup.WAIT_SECONDS = lambda _: planted(tmp_path, setup), 0.3
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(setup.Impossible, match="another job has been installing") as refused:
+            setup.install(tmp_path)
+    assert str(lock) in refused.value.todo
+    assert "waiting for it" in capsys.readouterr().err
+    assert setup.install(tmp_path).exists(), "when it has ended, it is done here"
+
+
+def test_a_step_that_hangs_ends(setup: ModuleType) -> None:
+    setup.STEP_SECONDS = 0.2
+    with pytest.raises(setup.Impossible, match="did not end within"):
+        setup.run([sys.executable, "-c", "import time; time.sleep(60)"], "look at it")
 
 
 @pytest.mark.real

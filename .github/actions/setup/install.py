@@ -15,15 +15,22 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 SOURCE = Path(__file__).resolve().parents[3]
 SHARED = Path("/var/lib/hut-ci/env")
 COMPLETE = ".complete"
 LEAST = (3, 11)
+WAIT_SECONDS = 900.0
+"""For another job's installation, which takes half a minute, or some where the network is slow."""
+STEP_SECONDS = 600.0
+"""For one call of venv or pip, so that a job that hangs does not keep all others from the host."""
+LOOK_SECONDS = 0.2
 
 
 class Impossible(Exception):
@@ -134,8 +141,13 @@ def complete(folder: Path) -> bool:
 
 
 def run(argv: Sequence[str], todo: str) -> None:
-    if subprocess.run(argv, stdout=sys.stderr, env=environment(), check=False).returncode:
-        raise Impossible(f"this failed: {' '.join(argv[:6])} …", todo)
+    step = f"{' '.join(argv[:6])} …"
+    try:
+        done = subprocess.run(argv, stdout=sys.stderr, env=environment(), check=False, timeout=STEP_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise Impossible(f"this did not end within {STEP_SECONDS:.0f} s: {step}", todo) from error
+    if done.returncode:
+        raise Impossible(f"this failed: {step}", todo)
 
 
 def environment() -> dict[str, str]:
@@ -147,12 +159,26 @@ def environment() -> dict[str, str]:
 def alone(lock: Path) -> Iterator[None]:
     """Hold the lock file; it ends with the process, whatever happens to it."""
     with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not taken(file):
             print("hut-ci setup: another job is installing; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            give_up = time.monotonic() + WAIT_SECONDS
+            while not taken(file):
+                if time.monotonic() > give_up:
+                    raise Impossible(
+                        f"another job has been installing for more than {WAIT_SECONDS:.0f} s: it has {lock}",
+                        f"find it with `fuser -v {lock}`; end it if it hangs, then run this job again",
+                    )
+                time.sleep(LOOK_SECONDS)
         yield
+
+
+def taken(file: TextIO) -> bool:
+    """Lock the file without waiting. Raises OSError where it cannot be locked at all."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
