@@ -75,7 +75,9 @@ def _read_private(path: Path, source: Source) -> str:
     except OSError as error:
         raise ConfigError(
             f"the {source.service} token file {path} cannot be opened: {error.strerror}",
-            todo=f"Check {source.key}; it must be a regular file of the user that runs hut-ci.",
+            todo=_as_its_owner(path.parent, source)
+            if isinstance(error, PermissionError)
+            else f"Check {source.key}; it must be a regular file of the user that runs hut-ci.",
         ) from error
     try:
         _refuse_public(path, os.fstat(descriptor), path.parent.stat(), source)
@@ -91,7 +93,11 @@ def _refuse_public(path: Path, file: os.stat_result, folder: os.stat_result, sou
     elif file.st_mode & 0o077:
         problem = f"others may read {path} (mode {stat.S_IMODE(file.st_mode):04o})"
     elif file.st_uid not in (0, os.geteuid()):
-        problem = f"{path} belongs to another user"
+        raise ConfigError(
+            f"the {source.service} token file is refused: {path} belongs to another user",
+            why=source.risk,
+            todo=_as_its_owner(path, source),
+        )
     elif folder.st_mode & 0o077:
         problem = f"others may enter its folder {path.parent} (mode {stat.S_IMODE(folder.st_mode):04o})"
     if problem:
@@ -102,3 +108,12 @@ def _refuse_public(path: Path, file: os.stat_result, folder: os.stat_result, sou
             todo=f"Move it into a folder of its own (chmod 700 {private}, chmod 600 {private / path.name}) "
             f"and name it there in {source.key}.",
         )
+
+
+def _as_its_owner(path: Path, source: Source) -> str:
+    """`path` is the file, or its folder where that is all we may see."""
+    try:
+        owner = path.owner()
+    except (OSError, KeyError):
+        owner = "USER"
+    return f"Call it as the user whose token it is (`sudo -u {owner} hut-ci …`), or name your own in {source.key}."

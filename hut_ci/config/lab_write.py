@@ -13,24 +13,25 @@ from hut_ci.reports.atomic import Replacement
 
 FILE_MODE = 0o640
 """Owner and lab group: the file names relays and programs, and is nobody else's to read."""
+AS_ROOT = "use sudo, or --lab with a file of your own"
 
 
 @contextmanager
-def lab_text(path: Path, empty: str) -> Iterator[tuple[str, Callable[[str], None]]]:
+def lab_text(path: Path, empty: str, todo: str = AS_ROOT) -> Iterator[tuple[str, Callable[[str], None]]]:
     """(the text of `path`, a function that replaces it), with nobody else adding meanwhile.
 
     A missing file reads as `empty`. The new file keeps owner and group where this user may set them, and a stricter
-    mode; otherwise it is 0640. Raises ConfigError.
+    mode; otherwise it is 0640. Raises ConfigError, with `todo` as its advice to whoever may not write there.
     """
     real = path.resolve()
     try:
         real.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise _not_writable(path, error, todo) from error
     try:
         if not os.access(real.parent, os.W_OK):
-            raise _not_writable(path, PermissionError(13, "Permission denied"))
+            raise _not_writable(path, PermissionError(13, "Permission denied"), todo)
         _lock(folder, path)
         before = real.stat() if real.exists() else None
         yield real.read_text("utf-8") if before else empty, lambda text: _replace(real, text, before)
@@ -58,9 +59,9 @@ def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
 
 
-def _not_writable(path: Path, error: OSError) -> ConfigError:
+def _not_writable(path: Path, error: OSError, todo: str) -> ConfigError:
     return ConfigError(
         f"{path}: cannot be written: {error.strerror}",
         why="the lab belongs to its operator",
-        todo="use sudo, or --lab with a file of your own",
+        todo=todo,
     )

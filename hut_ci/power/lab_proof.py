@@ -7,7 +7,7 @@ from dataclasses import replace
 import yaml
 
 from hut_ci import config
-from hut_ci.config.lab_write import lab_text
+from hut_ci.config.lab_write import AS_ROOT, lab_text
 from hut_ci.errors import ConfigError
 from hut_ci.model import Lab
 
@@ -29,13 +29,13 @@ def with_proof(text: str, slot_id: str, proof: str) -> str:
 
 def write_proof(lab: Lab, slot_id: str, proof: str) -> None:
     """Change the file that `lab` was read from, by rename. Raises ConfigError unless exactly this one value changes."""
-    with lab_text(lab.path, "") as (before, write):
+    with lab_text(lab.path, "", _by_its_owner(lab, slot_id)) as (before, write):
         write(_changed(lab, before, slot_id, proof))
 
 
 def refuse_unwritable(lab: Lab, slot_id: str) -> None:
     """Raises ConfigError where `write_proof` would: to be asked before any power is cut for a proof."""
-    with lab_text(lab.path, "") as (before, _write):
+    with lab_text(lab.path, "", _by_its_owner(lab, slot_id)) as (before, _write):
         for proof in ("port", "banner", "none"):
             _changed(lab, before, slot_id, proof)
 
@@ -58,6 +58,17 @@ def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
 
 def _replaced(text: str, node: yaml.Node, new: str) -> str:
     return text[: node.start_mark.index] + new + text[node.end_mark.index :]
+
+
+def _by_its_owner(lab: Lab, slot_id: str) -> str:
+    """What to do where lab.yml is not ours to change. Not sudo where a token is needed: root is refused another's."""
+    slot = lab.slot(slot_id)
+    if slot is None or not slot.power.entity or lab.home_assistant is None or lab.home_assistant.token_file is None:
+        return AS_ROOT
+    return (
+        "call it without --write, as the user whose token `token_file` is; then put what it finds under "
+        f"{slot_id}'s power as the owner of the file: `sudoedit {lab.path}`, `proof: port`, `banner` or `none`"
+    )
 
 
 def _by_hand(slot_id: str, proof: str) -> ConfigError:

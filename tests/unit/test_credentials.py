@@ -74,8 +74,9 @@ def test_security_18_any_other_file_is_refused(address: str, file: Path, bad: st
 def test_security_18_a_file_of_somebody_else_is_refused(address: str, file: Path) -> None:
     os.chown(file, 65534, 65534)
     environ = {f"{FORGES[address]}_FILE": str(file)}
-    with pytest.raises(ConfigError, match="another user"):
+    with pytest.raises(ConfigError, match="another user") as refused:
         read_token(source(address, **environ), environ)
+    assert f"`sudo -u {file.owner()} hut-ci" in refused.value.todo, "moving it would not help"
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])

@@ -264,3 +264,58 @@ def test_intent_is_json_for_other_tools(tmp_path: Path) -> None:
     assert record["slot"] == "hut-01"
     assert record["pid"] == os.getpid()
     assert record["since_utc"].endswith("Z")
+
+
+# --- the users of docs/runner-host.md ------------------------------------------------------------------------
+
+AS = """
+import os, sys
+from pathlib import Path
+from hut_ci.config import load_lab
+from hut_ci.errors import HutCiError
+from hut_ci.power.lab_proof import refuse_unwritable
+from hut_ci.power.token import read_token
+lab = load_lab(Path(sys.argv[1]))  # before: nobody else may read this installation
+os.setgroups([])
+os.setresuid(*[int(sys.argv[2])] * 3)
+for ask in (lambda: refuse_unwritable(lab, "hut-01"), lambda: read_token(lab.home_assistant, {})):
+    try:
+        ask()
+        print("allowed")
+    except HutCiError as error:
+        print(error, error.todo)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_do_both_is_sent_to_who_may() -> None:
+    """lab.yml is root's and the token the runner's: neither can do `power test --write`, and neither is sent round."""
+    runner, person = 65534, 65533
+    with tempfile.TemporaryDirectory() as name:
+        etc = Path(name)
+        etc.chmod(0o755)
+        secrets = etc / "secrets"
+        secrets.mkdir(0o700)
+        (secrets / "hass-token").write_text("canary")
+        (secrets / "hass-token").chmod(0o600)
+        for path in (secrets, secrets / "hass-token"):
+            os.chown(path, runner, -1)
+        lab_yml = etc / "lab.yml"
+        lab_yml.write_text(
+            f'home_assistant: {{url: "http://127.0.0.1:1", token_file: {secrets}/hass-token}}\n'
+            "slots: {hut-01: {serial: /dev/serial/by-id/x, power: switch.bench_1}}\n"
+        )
+
+        def said(uid: int) -> list[str]:
+            argv = [sys.executable, "-c", AS, str(lab_yml), str(uid)]
+            return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+
+        as_runner, as_root, as_person = said(runner), said(0), said(person)
+        owner = secrets.owner()
+    for writing in (as_runner[0], as_person[0]):
+        assert f"`sudoedit {lab_yml}`" in writing
+        assert "use sudo" not in writing
+        assert "without --write" in writing
+    assert (as_runner[1], as_root[0]) == ("allowed", "allowed")
+    for reading in (as_root[1], as_person[1]):
+        assert f"`sudo -u {owner} hut-ci" in reading
