@@ -22,7 +22,7 @@ from hut_ci.claims.safe_files import Folder, create_file, open_existing
 from hut_ci.errors import SlotError
 from hut_ci.model import Holder
 
-FIRST = 1000
+FIRST, LAST = 1000, 99_999_999
 _NAME = re.compile(r"([0-9]{8})\.ticket\Z")
 
 
@@ -121,6 +121,8 @@ def _take(folder: Folder, note: Holder, front: bool) -> tuple[int, int]:
             if not _alive(folder, dead):
                 _remove(folder, dead)
         taken = _numbers(folder)
+        if not front and LAST in taken:
+            taken = _without_far(folder, taken)
         number = min(taken, default=FIRST) - 1 if front else max([*taken, FIRST - 1]) + 1
         if number < 0:
             raise SlotError(f"{folder.path} has no place left in front", todo="wait until the others in front are done")
@@ -133,6 +135,18 @@ def _take(folder: Folder, note: Holder, front: bool) -> tuple[int, int]:
             os.close(fd)
             raise
     return number, fd
+
+
+def _without_far(folder: Folder, taken: list[int]) -> list[int]:
+    """Take away the tickets in the upper half of all numbers, living ones too; those that are left.
+
+    An empty queue begins at FIRST again, so nobody gets there by waiting: somebody wrote a ticket by hand. Whoever
+    came after that one stands in line anew.
+    """
+    for number in taken:
+        if number > LAST // 2:
+            _remove(folder, number)
+    return [number for number in taken if number <= LAST // 2]
 
 
 def _nearest(folder: Folder, number: int) -> tuple[int, int] | None:

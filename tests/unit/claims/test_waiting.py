@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,6 +58,37 @@ def test_whoever_is_far_from_the_head_looks_less_often(tmp_path: Path) -> None:
     with lock_folder(tmp_path, create=False) as folder, ExitStack() as standing:
         places = [standing.enter_context(place(folder, slot, WAITER)) for _ in range(31)]
         assert [places[number].patience() for number in (0, 10, 30)] == [1.0, 1.0, 3.0]
+
+
+def test_a_number_at_the_end_of_all_numbers_turns_no_order_round(tmp_path: Path) -> None:
+    """A member of the lab can write any ticket, and keep it: what comes after the last number is still after it."""
+    with (
+        lock_folder(tmp_path, create=False) as folder,
+        inner_folder(folder, "hut-01.queue", create=True) as queue,
+        tickets.ticket(queue, WAITER) as first,
+        (folder.path / "hut-01.queue" / "99999999.ticket").open("w") as kept,
+    ):
+        (folder.path / "hut-01.queue" / "99999999.ticket").chmod(0o660)
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        with tickets.ticket(queue, WAITER) as second, tickets.ticket(queue, WAITER) as third:
+            assert [ticket.place() for ticket in (first, second, third)] == [1, 2, 3]
+            assert (first.is_next(), second.is_next(), third.is_next()) == (True, False, False)
+            assert len(list(tickets.waiting(queue))) == 3
+
+
+def test_whoever_stands_near_the_end_of_all_numbers_stands_anew(tmp_path: Path) -> None:
+    """Behind a ticket that somebody wrote there: whoever comes after it loses the place at worst."""
+    with lock_folder(tmp_path, create=False) as folder, inner_folder(folder, "hut-01.queue", create=True) as queue:
+        path = folder.path / "hut-01.queue" / "99999998.ticket"
+        with path.open("w") as kept:
+            path.chmod(0o660)
+            fcntl.flock(kept, fcntl.LOCK_EX)
+            with tickets.ticket(queue, WAITER) as first, tickets.ticket(queue, WAITER) as second:
+                assert not path.exists()
+                assert (second.is_next(), first.is_next()) == (True, False)
+                assert (second.place(), first.place()) == (1, 2)
+            with tickets.ticket(queue, WAITER) as third:
+                assert third.is_next()
 
 
 @pytest.mark.real
