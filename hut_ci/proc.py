@@ -10,7 +10,10 @@ from pathlib import Path, PurePath
 
 PROC = Path("/proc")
 GUARDIAN = "hut-ci-guardian"
-"""What a power guardian calls itself: whoever ends processes leaves it alone, for it has a relay to switch on again."""
+"""What a power guardian calls itself: whoever ends processes leaves it alone, for it has a relay to switch on again.
+
+Anybody can take the name, so it is never enough: a guardian also keeps a slot's lock, and not for long.
+"""
 
 
 def program(pid: int) -> str:
@@ -53,12 +56,25 @@ def family() -> dict[int, tuple[int, int]]:
     return found
 
 
+def children(pid: int) -> set[int]:
+    return {child for child, (parent, _group) in family().items() if parent == pid}
+
+
 def descendants(pid: int, family: Mapping[int, tuple[int, int]]) -> set[int]:
     """The children of a process, their children, and so on."""
     found: set[int] = set()
     newest = {pid}
     while newest := {child for child, (parent, _group) in family.items() if parent in newest} - found:
         found |= newest
+    return found
+
+
+def ancestors(pid: int) -> list[int]:
+    """The process that started it, the one that started that, and so on, as far as we may look."""
+    found: list[int] = []
+    with suppress(OSError):
+        while pid := int((PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1]):
+            found.append(pid)
     return found
 
 

@@ -14,7 +14,7 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
@@ -36,15 +36,18 @@ LOOK_SECONDS = 0.002
 _ERRNO = struct.Struct("i")
 
 
-def run_command(argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, tuple[int, ...]]:
+def run_command(
+    argv: Sequence[str], env: Mapping[str, str], is_spared: Callable[[int], bool]
+) -> tuple[int, tuple[int, ...]]:
     """Run `argv` to its end: its exit code, 128 + N after signal N, and the pids of those that could not be ended.
 
     Signals of FORWARDED that are sent to us meanwhile are passed on. What it started and left behind is killed; out
-    of reach is only what runs as another user (sudo), or waits for a device. Raises OSError where it cannot be
-    started.
+    of reach is only what runs as another user (sudo), or waits for a device. `is_spared` is asked of each pid: a power
+    guardian lets go by itself, once the relay of whatever was killed is on again. Raises OSError where the command
+    cannot be started.
     """
     prctl.adopt_orphans()
-    ours = _children()
+    ours = proc.children(os.getpid())
     at_terminal = _has_terminal()
     with _caught() as (caught, before):
         trouble, told = os.pipe()
@@ -53,10 +56,10 @@ def run_command(argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, tuple
             minder = os.fork()
         if minder == 0:
             dies_with_us()
-            _mind(argv, env, caught, before, told, at_terminal)
+            _mind(argv, env, caught, before, told, at_terminal, is_spared)
         os.close(told)
         code = _relay(minder, caught)
-        left = _end(ours)
+        left = _end(lambda pid: pid in ours or is_spared(pid))
     with os.fdopen(trouble, "rb") as pipe:
         if errno := pipe.read(_ERRNO.size):
             (number,) = _ERRNO.unpack(errno)
@@ -116,6 +119,7 @@ def _mind(
     mask: Collection[int],
     told: int,
     at_terminal: bool,
+    is_spared: Callable[[int], bool],
 ) -> NoReturn:
     """Be the minder, to the command's end; a command that cannot be started is told as an errno to `told`."""
     try:
@@ -136,7 +140,7 @@ def _mind(
         os.setsid()
         os.close(go)
         code = _watch(command, job, caught)
-        _end(frozenset())
+        _end(is_spared)
         os._exit(code)
     finally:
         os._exit(NOT_EXECUTABLE)  # an error of ours must not go on as a second hut-ci
@@ -189,14 +193,11 @@ def _tell(command: int, job: int, number: int) -> None:
                 os.kill(pid, signal.SIGCONT)
 
 
-def _end(spared: Collection[int]) -> set[int]:
-    """Kill our children, but for `spared`, and then their children, which become ours; whoever does not end.
-
-    A power guardian lets go by itself, once the relay of whatever was killed is on again.
-    """
+def _end(is_spared: Callable[[int], bool]) -> set[int]:
+    """Kill our children, but for the spared ones, and then their children, which become ours; whoever does not end."""
     deadline = Deadline(END_SECONDS)
     foreign: set[int] = set()
-    while (left := _children() - set(spared)) - foreign and not deadline.expired:
+    while (left := _children_but(is_spared)) - foreign and not deadline.expired:
         for pid in left:
             try:
                 if not os.waitpid(pid, os.WNOHANG)[0]:
@@ -207,6 +208,5 @@ def _end(spared: Collection[int]) -> set[int]:
     return left
 
 
-def _children() -> set[int]:
-    ours = {pid for pid, (parent, _group) in proc.family().items() if parent == os.getpid()}
-    return {pid for pid in ours if proc.name(pid) != proc.GUARDIAN}
+def _children_but(is_spared: Callable[[int], bool]) -> set[int]:
+    return {pid for pid in proc.children(os.getpid()) if not is_spared(pid)}

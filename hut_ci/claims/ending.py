@@ -15,6 +15,8 @@ from hut_ci.deadline import Deadline
 from hut_ci.errors import SlotError
 from hut_ci.model import Holder, Lab, Slot
 
+GUARDIAN_SECONDS = 180.0
+"""For a guardian whose cycle was killed: a try at `on` (60) that it is at, another one, and an `off` in flight (30)."""
 END_SECONDS = 5.0
 """For a hold to end, or for the kernel to show that a killed process is gone."""
 
@@ -64,19 +66,23 @@ def end_holder(lab: Lab, slot: Slot, holder: Holder, grace: float, announce: Cal
 def _holding_processes(lab: Lab, slot: Slot, holder: Holder) -> Iterator[dict[int, int]]:
     """The pidfds, by pid, of the processes that have the locked file open: a number alone may be anybody's by now.
 
-    A guardian is left alone: it lets go as soon as the relay is on again.
+    A guardian is left alone: it lets go as soon as the relay is on again. Where nobody else is left it is named, for
+    an operator to judge: only by its time is it told from a program that took its name.
     """
     with ExitStack() as opened:
         pidfds: dict[int, int] = {}
+        guardians: list[int] = []
         for pid in flock.keepers(lab, slot):
-            if proc.name(pid) != proc.GUARDIAN:
+            if proc.name(pid) == proc.GUARDIAN:
+                guardians.append(pid)
+            else:
                 with suppress(OSError):
                     pidfds[pid] = os.pidfd_open(pid)
                     opened.callback(os.close, pidfds[pid])
         still = flock.keepers(lab, slot)  # the descriptor pins the process only from when it was opened
         pidfds = {pid: pidfd for pid, pidfd in pidfds.items() if pid in still}
         if not pidfds:
-            raise _out_of_reach(lab, slot, holder)
+            raise _guarded(slot, guardians[0]) if guardians else _out_of_reach(lab, slot, holder)
         yield pidfds
 
 
@@ -85,8 +91,17 @@ def _out_of_reach(lab: Lab, slot: Slot, holder: Holder) -> SlotError:
         return _not_ours(slot, holder)
     return SlotError(
         f"{slot.id}: the process that holds it cannot be ended from here: {notes.who(holder)}",
-        why="it is in another container, has just ended, or is a power guardian that switches on again first",
+        why="it is in another container, or has just ended",
         todo="look again with `hut-ci slots status`; end it where it runs",
+    )
+
+
+def _guarded(slot: Slot, pid: int) -> SlotError:
+    return SlotError(
+        f"{slot.id}: a power guardian (pid {pid}) has it, which switches on again what a killed power cycle left off",
+        why=f"it lets go by itself, at the latest after {GUARDIAN_SECONDS / 60:.0f} minutes",
+        todo=f"wait for it; what is still there then is no guardian, or hangs: `kill -KILL {pid}`, then "
+        f"`hut-ci power repair {slot.id}`",
     )
 
 

@@ -105,6 +105,20 @@ def keepers(lab: Lab, slot: Slot) -> tuple[int, ...]:
         return () if fd is None else proc.flock_holders(fd) or proc.flock_holders(fd, "READ")
 
 
+def is_guardian(lab: Lab, pid: int) -> bool:
+    """Whether the process is a power guardian: by a lock that it was handed; its name alone is anybody's."""
+    if proc.name(pid) != proc.GUARDIAN:
+        return False
+    with suppress(HutCiError, PermissionError):  # a lock that cannot be trusted makes nobody a guardian
+        return any(_keeps(lab, slot, pid) for slot in lab.slots)
+    return False
+
+
+def _keeps(lab: Lab, slot: Slot, pid: int) -> bool:
+    with _lock_file(lab, slot) as fd:
+        return fd is not None and proc.holds_flock(pid, fd)
+
+
 def holder(lab: Lab, slot: Slot) -> Holder | None:
     """Who has the slot now; None when nobody has. Raises ConfigError for a lock file that cannot be trusted."""
     with _lock_file(lab, slot) as fd:

@@ -64,6 +64,19 @@ def is_own_hold(holder: Holder) -> bool:
     return (holder.user, holder.host) == ours and proc.name(holder.pid) == HOLDS
 
 
+def is_above_us(owner: int, fd: int) -> bool:
+    """Whether the process that took the lock, by the kernel's list, started us, or one of its children did.
+
+    Not by the note: a pid in another container's means another process here.
+    """
+    if owner not in proc.ancestors(os.getpid()):
+        return False
+    try:
+        return proc.holds_flock(owner, fd)
+    except PermissionError:  # another user's (sudo), whose number is all there is to go by
+        return True
+
+
 def _sharer(fd: int) -> Holder | None:
     """Another program's shared lock (`flock -s`), which no claim of ours goes beside; probes do not last as long."""
     found = proc.flock_owners(fd, "READ")

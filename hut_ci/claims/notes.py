@@ -13,6 +13,11 @@ from hut_ci.model import Holder
 
 MAX_BYTES = 32768  # eight texts of MAX_TEXT characters, each escaped to twelve bytes, fit
 MAX_TEXT = 300
+IN_VAIN = (
+    "call this command by itself, because it claims the slot, too; a program that does not may use the board's port "
+    "($HUT_CI_PORT below `hut-ci slots run`)"
+)
+"""For whoever would wait for a process that waits for it."""
 UNNAMED = Holder(pid=0, user="", host="", since_utc="")
 
 
@@ -65,6 +70,18 @@ def held_sentence(slot_id: str, holder: Holder | None, place: int, in_front: Hol
     since = f" since {clock(holder.since_utc, today)}" if holder.since_utc else ""
     until = f" until {clock(holder.deadline_utc, today)} at the latest" if holder.deadline_utc else ""
     return f"{slot_id} is held by {who(holder)}{since}{until}; {ours}"
+
+
+def own_hold(slot_id: str) -> str:
+    return f"that is your own hold, and `hut-ci slots release {slot_id}` ends it"
+
+
+def is_stopped(slot_id: str, pid: int) -> str:
+    """What whoever waits behind a stopped process (Ctrl-Z, a debugger) can do."""
+    return (
+        f"process {pid} is stopped (Ctrl-Z?): `fg` in its terminal or `kill -CONT {pid}` continues it, and for an "
+        f"operator `hut-ci slots steal {slot_id}` ends it"
+    )
 
 
 def clock(instant: str, today: str) -> str:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hut_ci import proc
 from hut_ci.claims import notes, tickets
-from hut_ci.claims.lock_note import is_own_hold, read_holder
+from hut_ci.claims.lock_note import is_above_us, is_own_hold, read_holder
 from hut_ci.claims.locking import POLL_SECONDS, is_free, try_exclusive
 from hut_ci.claims.names import lock_name, queue_name
 from hut_ci.claims.safe_files import Folder, inner_folder, open_file
@@ -86,8 +87,17 @@ class Place:
         found, place, in_front = read_holder(self.fd), self._ticket.place(), self._ticket.in_front()
         today = datetime.now(UTC).date().isoformat()
         text = notes.held_sentence(self.slot.id, found, place, in_front, today)
-        own = found is not None and is_own_hold(found)
-        return Waiting(self.slot.id, found, place, f"{text}; {_release(self.slot.id)}" if own else text, own)
+        owner = proc.flock_owner(self.fd)
+        if owner and is_above_us(owner, self.fd):
+            return Waiting(self.slot.id, found, place, f"{text}; it started this command", notes.IN_VAIN, in_vain=True)
+        advice = self._advice(found, owner)
+        return Waiting(self.slot.id, found, place, f"{text}; {advice}" if advice else text, advice)
+
+    def _advice(self, found: Holder | None, owner: int | None) -> str:
+        """What can be done about a holder that will not let go by itself soon; `owner` is who took the lock."""
+        if owner and proc.is_stopped(owner):
+            return notes.is_stopped(self.slot.id, owner)
+        return notes.own_hold(self.slot.id) if found and is_own_hold(found) else ""
 
     def detach(self) -> int:
         """The locked descriptor, from now on the caller's to close."""
@@ -115,7 +125,10 @@ def place(folder: Folder, slot: Slot, waiter: Holder, *, front: bool = False) ->
 
 
 def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[Waiting], None] | None) -> Place:
-    """The first place whose lock is ours. Raises SlotError (slot_busy) at the deadline, naming every holder."""
+    """The first place whose lock is ours. Raises SlotError (slot_busy) at the deadline, naming every holder.
+
+    At once where each of them is a process that started us: it waits for us.
+    """
     told: dict[str, Waiting] = {}
     next_look = Deadline(0)
     while True:
@@ -123,10 +136,14 @@ def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[W
             if ours.acquire():
                 return ours
         if deadline.expired:
-            raise _busy([ours.look() for ours in places], deadline)
-        if on_wait and next_look.expired:
-            for seen in (ours.look() for ours in places):
-                if told.get(seen.slot_id) != seen:
+            why = f"it was not released within {_length(deadline.seconds)}" if deadline.seconds else ""
+            raise _busy([ours.look() for ours in places], why)
+        if next_look.expired:
+            looks = [ours.look() for ours in places]
+            if all(seen.in_vain for seen in looks):
+                raise _busy(looks, "it waits for this command to end, and would be waited for until then")
+            for seen in looks:
+                if on_wait and told.get(seen.slot_id) != seen:
                     told[seen.slot_id] = seen
                     on_wait(seen)
             # Looking costs as much as the queue is long, and whoever is far from its head is not in a hurry.
@@ -139,15 +156,11 @@ def _length(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
-def _busy(seen: Sequence[Waiting], deadline: Deadline) -> SlotError:
-    own = (_release(waiting.slot_id) for waiting in seen if waiting.own)
+def _busy(seen: Sequence[Waiting], why: str) -> SlotError:
+    advice = (waiting.advice for waiting in seen if waiting.advice)
     return SlotError(
         "; ".join(waiting.text for waiting in seen),
-        why=f"it was not released within {_length(deadline.seconds)}" if deadline.seconds else "",
-        todo=next(own, "allow a longer wait, or look at `hut-ci slots status`"),
+        why=why,
+        todo=next(advice, "allow a longer wait, or look at `hut-ci slots status`"),
         evidence="slot_busy",
     )
-
-
-def _release(slot_id: str) -> str:
-    return f"that is your own hold, and `hut-ci slots release {slot_id}` ends it"

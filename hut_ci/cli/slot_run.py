@@ -64,7 +64,8 @@ def run(
     program = os.path.basename(argv[0])  # noqa: PTH119 (arguments may hold secrets, and the note is for everybody)
     with cancellation(), held(lab, slot, why or f"slots run: {program}", wait) as claim:
         try:
-            code, left = run_command(argv, {**_inherited(lab, passed), **facts(lab, slot, present(slot))})
+            env = {**_inherited(lab, passed), **facts(lab, slot, present(slot))}
+            code, left = run_command(argv, env, lambda pid: flock.is_guardian(lab, pid))
         except OSError as error:
             tell(f"hut-ci: {argv[0]} cannot be started: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hut_ci import proc
 from hut_ci.claims import Waiter, flock
 from hut_ci.claims.notes import who
 from hut_ci.cli.json_answers import error_document
@@ -16,7 +17,19 @@ from hut_ci.units import format_revision, format_size
 
 Row = Mapping[str, Any]
 LIST_COLUMNS = ("id", "label", "chip", "revision", "flash", "psram", "tags", "present", "power", "quarantined")
-STATUS_COLUMNS = ("id", "label", "present", "state", "held_by", "since", "until", "waiting", "next", "port_user")
+STATUS_COLUMNS = (
+    "id",
+    "label",
+    "present",
+    "state",
+    "held_by",
+    "stopped",
+    "since",
+    "until",
+    "waiting",
+    "next",
+    "port_user",
+)
 
 
 def facts_of(slot: Slot) -> Row:
@@ -56,6 +69,7 @@ def status_of(lab: Lab, slot: Slot) -> Row:
         "quarantined": slot.quarantined,
         "holder": asdict(holder) if holder else None,
         "held_by": who(holder) if holder else None,
+        "stopped": bool(holder) and _is_stopped(lab, slot),
         "since": holder.since_utc if holder else None,
         "until": holder.deadline_utc if holder else None,
         "waiting": len(queue),
@@ -72,6 +86,12 @@ def _claims_on(lab: Lab, slot: Slot) -> tuple[Holder | None, tuple[Waiter, ...],
         return flock.holder(lab, slot), flock.queue(lab, slot), None
     except ConfigError as error:
         return None, (), error
+
+
+def _is_stopped(lab: Lab, slot: Slot) -> bool:
+    """Whether whoever holds the slot will not let go before somebody continues it (Ctrl-Z)."""
+    owner = flock.kernel_owner(lab, slot)
+    return owner is not None and proc.is_stopped(owner)
 
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -102,6 +122,8 @@ def _relay(power: PowerSettings) -> str | None:
 def _cell(name: str, value: Any) -> str:
     if name == "present":
         return {True: "yes", False: "no", None: "remote"}[value]
+    if name == "stopped":
+        return "yes" if value else "-"
     if name in ("flash", "psram"):
         return "-" if value is None else format_size(value)
     if isinstance(value, list):

@@ -39,14 +39,15 @@ class Note:
 class Waiting:
     """Why there is no claim yet; `place` 1 is served next, `text` says it all in one sentence.
 
-    `own`: what is in the way is a hold of the very user who waits.
+    `advice` is the part of it that says what the waiting one can do. `in_vain`: the holder waits for us.
     """
 
     slot_id: str
     holder: Holder | None
     place: int
     text: str
-    own: bool = False
+    advice: str = ""
+    in_vain: bool = False
 
 
 class Claims(Protocol):

@@ -20,6 +20,7 @@ from console_script import HutCi
 
 from hut_ci import contracts
 from hut_ci.claims import flock
+from hut_ci.claims.holding import keeper
 from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
 from hut_ci.model import Claim
@@ -184,6 +185,18 @@ def claimed(lab: VirtualLab, slot_id: str = "hut-01", within: float = 0.0) -> It
     slot = next(slot for slot in known.slots if slot.id == slot_id)
     with flock.claim(known, slot, note=Note("test"), deadline=Deadline(within)) as claim:
         yield claim
+
+
+@contextmanager
+def claimed_apart(lab: VirtualLab, slot_id: str = "hut-01") -> Iterator[None]:
+    """The slot, claimed by another process for the length of the block: what we start would not wait for us."""
+    known = load_lab(lab.lab_yml)
+    slot = next(slot for slot in known.slots if slot.id == slot_id)
+    with keeper(known, slot, "test", seconds=600, wait=0) as held:
+        held.until("held")
+        yield
+        held.release()
+        held.until("released")
 
 
 def programs_with(word: str) -> list[int]:

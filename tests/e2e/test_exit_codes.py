@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from conftest import Firmware, LabOf
 from console_script import Answer, HutCi
+from live_run import claimed_apart
 
 from hut_ci import __version__
 from hut_ci.claims import flock
 from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
 from hut_ci.forges.local import LocalForge
-from hut_ci.stages.slot import Note
 
 
 def test_a_bug_ends_with_70_and_a_block_to_paste(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_report_that_cannot_be_written_at_the_end(
     words = ("--commit", sha, "--forge", f"local:{forge.root}")
     product_lab = load_lab(lab.lab_yml)
     slot, answers, build = product_lab.slots[0], list[Answer](), firmware("ready")
-    with flock.claim(product_lab, slot, note=Note(), deadline=Deadline(0)):
+    with claimed_apart(lab):
         run = threading.Thread(target=lambda: answers.append(hut_ci.run(build, *words, lab=lab.lab_yml, wait=60)))
         run.start()
         waiting = Deadline(30)

@@ -26,7 +26,7 @@ from live_run import (
     check_free_at_once,
     check_nobody_writes,
     check_report,
-    claimed,
+    claimed_apart,
     live,
     programs_with,
     project,
@@ -88,7 +88,7 @@ Reached = Iterator[LiveRun]
 
 @contextmanager
 def waiting(scene: Scene) -> Reached:
-    with claimed(scene.lab), scene.start(wait=60) as run:
+    with claimed_apart(scene.lab), scene.start(wait=60) as run:
         run.wait_for("waiting: hut-01 is held by")
         yield run
 

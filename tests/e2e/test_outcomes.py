@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Firmware, LabOf
 from console_script import Answer, HutCi
+from live_run import claimed_apart
 
 from hut_ci import contracts
 from hut_ci.claims import flock
@@ -204,7 +205,7 @@ def test_a_slot_that_gets_free_is_taken(lab_of: LabOf, hut_ci: HutCi, firmware: 
     (lab.folder.parent / "hut.yml").write_text("suite: {expect: [ready], settle: 0}")
     product_lab = load_lab(lab.lab_yml)
     slot, answers = product_lab.slots[0], list[Answer]()
-    with flock.claim(product_lab, slot, note=Note(), deadline=Deadline(0)):
+    with claimed_apart(lab):
         run = threading.Thread(target=lambda: answers.append(hut_ci.run(firmware("ready"), lab=lab.lab_yml, wait=60)))
         run.start()
         waiting = Deadline(30)

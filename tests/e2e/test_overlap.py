@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Firmware, LabOf
 from console_script import HutCi
-from live_run import LiveRun, check_report, claimed, live, project, windows
+from live_run import LiveRun, check_report, claimed, claimed_apart, live, project, windows
 
 OPENINGS = 3
 """How often a run that passes opens its port: to identify, to write, to listen."""
@@ -81,7 +81,7 @@ def test_three_waiters_are_served_in_order_of_arrival(lab_of: LabOf, hut_ci: Hut
     build = firmware("ready")
     with ExitStack() as running:
         runs = []
-        with claimed(lab):
+        with claimed_apart(lab):
             for place in (1, 2, 3):
                 runs.append(running.enter_context(start(hut_ci, build, lab.lab_yml)))
                 runs[-1].wait_for(f"waiting: hut-01 .* place {place} in the queue")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import LabOf
+from conftest import Firmware, LabOf
 from console_script import SCRIPT, HutCi
 from live_run import check_free_at_once, claimed, start
 from terminal import at_a_terminal, press, read_until
@@ -65,6 +65,30 @@ def test_a_busy_slot_is_4_and_the_command_never_starts(lab_of: LabOf, hut_ci: Hu
     assert not (hut_ci.folder / "started").exists()
 
 
+CLAIMING = (
+    "run build --slot hut-01 --progress none --wait 600",
+    "slots hold hut-01 --why x --wait 9m",
+    "monitor hut-01 --for 1s --wait 9m",
+    "power cycle hut-01 --wait 9m",
+)
+
+
+def test_who_has_the_slot_already_does_not_wait_for_itself(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
+    """Each of them claims for itself: below `slots run` none could ever get what its own parent holds."""
+    lab = lab_of()
+    (hut_ci.folder / "build").symlink_to(firmware("ready"))
+    hut_ci.environ["HUT_CI_LAB"] = str(lab.lab_yml)
+    all_at_once = [f"{SCRIPT} {command} >{number} 2>&1 & p{number}=$!" for number, command in enumerate(CLAIMING)]
+    ends = [f"wait $p{number}; echo $?" for number, _ in enumerate(CLAIMING)]
+    began = Deadline(PATIENCE)
+    code, out, err = run_in(hut_ci, lab, "sh", "-c", "\n".join([*all_at_once, *ends]))
+    assert not began.expired
+    said = [(hut_ci.folder / str(number)).read_text() for number, _ in enumerate(CLAIMING)]
+    assert (code, out.split()) == (0, [str(SlotError.exit_code)] * len(CLAIMING)), (err, said)
+    assert all("it started this command" in text for text in said), said
+    check_free_at_once(lab)
+
+
 FAMILY = """
 sleep 300 & echo $! >group
 timeout 300 sleep 301 & echo $! >own_group
@@ -96,15 +120,20 @@ def test_nothing_of_the_command_is_left(lab_of: LabOf, hut_ci: HutCi) -> None:
 
 
 def test_a_power_guardian_is_left_to_its_work(lab_of: LabOf, hut_ci: HutCi) -> None:
-    """The command may have cycled another slot's power and been killed between off and on."""
-    lab = lab_of()
-    named = "printf hut-ci-guardian >/proc/$$/comm; echo $$ >guardian; read -r _ <go"
-    guardian = f"setsid bash -c '{named}' >/dev/null 2>&1"
+    """The command may have cycled another slot's power and been killed between off and on; the name alone is no key."""
+    lab = lab_of(2)
+    lock = lab.folder / "locks" / "hut-02.lock"
+    with claimed(lab, "hut-02"):
+        """The lock is there."""
+    named = "printf hut-ci-guardian >/proc/$$/comm; echo $$ >"
+    guardian = f"setsid bash -c 'exec 9<>{lock}; flock 9; {named}guardian; read -r _ <go' >/dev/null 2>&1 &"
+    impostor = f"setsid bash -c '{named}impostor; read -r _ <go' >/dev/null 2>&1 &"
     os.mkfifo(hut_ci.folder / "go")
-    code, _, err = run_in(hut_ci, lab, "bash", "-c", f"{guardian} & until [ -s guardian ]; do sleep 0.01; done")
-    pid = int((hut_ci.folder / "guardian").read_text())
+    ready = "until [ -s guardian ] && [ -s impostor ]; do sleep 0.01; done"
+    code, _, err = run_in(hut_ci, lab, "bash", "-c", f"{guardian} {impostor} {ready}")
+    pid, other = (int((hut_ci.folder / name).read_text()) for name in ("guardian", "impostor"))
     try:
-        assert (code, err, alive(pid)) == (0, "", True)
+        assert (code, err, alive(pid), alive(other)) == (0, "", True, False)
     finally:
         os.kill(pid, signal.SIGKILL)
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import Firmware, LabOf
 from console_script import SCRIPT, HutCi
-from live_run import check_free_at_once, check_report, claimed, live, programs_with, project, start
+from live_run import check_free_at_once, check_report, claimed, claimed_apart, live, programs_with, project, start
 from terminal import at_a_terminal, press, read_until
 
 from hut_ci.claims import flock
@@ -85,7 +85,7 @@ def test_a_hold_survives_what_started_it_and_a_waiting_one_does_not(lab_of: LabO
     """Ctrl-C while it queues leaves no process that would take the slot later."""
     lab = lab_of()
     argv = ("slots", "hold", "hut-01", "--why", "x", "--wait", "30s", "--lab", lab.lab_yml)
-    with claimed(lab), start(hut_ci, *argv) as waiting:
+    with claimed_apart(lab), start(hut_ci, *argv) as waiting:
         waiting.wait_for("is held by .* place 1 in the queue")
         waiting.send(signal.SIGINT)
         assert waiting.end() == 130
@@ -96,7 +96,7 @@ def test_a_hold_survives_what_started_it_and_a_waiting_one_does_not(lab_of: LabO
 def test_a_hold_whose_process_is_killed_while_it_queues_is_told(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
     argv = ("slots", "hold", "hut-01", "--why", "x", "--wait", "30s", "--lab", lab.lab_yml)
-    with claimed(lab), start(hut_ci, *argv) as waiting:
+    with claimed_apart(lab), start(hut_ci, *argv) as waiting:
         waiting.wait_for("place 1 in the queue")
         (waiter,) = flock.queue(load_lab(lab.lab_yml), load_lab(lab.lab_yml).slots[0])
         end(waiter.note.pid)
@@ -176,7 +176,7 @@ def test_a_hold_is_bounded(lab_of: LabOf, hut_ci: HutCi, words: tuple[str, ...],
 def test_whoever_waits_sees_who_is_in_front(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
     first = ("slots", "run", "hut-01", "--why", "first in line", "--lab", lab.lab_yml, "--", "true")
-    with claimed(lab), start(hut_ci, *first) as one:
+    with claimed_apart(lab), start(hut_ci, *first) as one:
         one.wait_for("place 1 in the queue$")
         with start(hut_ci, "slots", "run", "hut-01", "--lab", lab.lab_yml, "--", "true") as two:
             two.wait_for(rf'place 2 in the queue, after \w+ \(pid {one.process.pid}, "first in line"\)$')
@@ -392,7 +392,7 @@ def test_a_steal_ends_nobody_but_whom_it_asked_about(lab_of: LabOf, hut_ci: HutC
     with at_a_terminal(hut_ci, "slots", "steal", "hut-01", "--why", "x", *at) as (steal, tty):
         read_until(tty, b"[y/N]")
         assert hut_ci("slots", "release", "hut-01", *at).code == 0
-        with claimed(lab):
+        with claimed_apart(lab):
             os.write(tty, b"y\n")
             assert b"nobody was ended" in read_until(tty, b"--yes")
             assert steal.wait(PATIENCE) == SlotError.exit_code
@@ -459,7 +459,7 @@ def test_monitor_that_nobody_watches_any_more_ends(hut_ci: HutCi, tmp_path: Path
 
 def test_monitor_that_is_cancelled_in_the_queue_says_so(lab_of: LabOf, hut_ci: HutCi) -> None:
     lab = lab_of()
-    with claimed(lab), start(hut_ci, "monitor", "hut-01", "--wait", "30s", "--lab", lab.lab_yml) as waiting:
+    with claimed_apart(lab), start(hut_ci, "monitor", "hut-01", "--wait", "30s", "--lab", lab.lab_yml) as waiting:
         waiting.wait_for("place 1 in the queue")
         waiting.send(signal.SIGINT)
         assert waiting.end() == 130

@@ -18,7 +18,7 @@ from conftest import Firmware, LabOf
 from console_script import HutCi
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
-from live_run import claimed
+from live_run import claimed_apart
 from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, PARENT, SHA, token_for, zipped
 
 from hut_ci.deadline import Deadline
@@ -135,7 +135,7 @@ def test_a_lab_that_watches_nothing_says_so(hut_ci: HutCi, lab_of: LabOf) -> Non
 
 @pytest.mark.real
 def test_a_repository_that_was_the_only_one_is_told_that_it_is_watched_no_longer(watched: Watched) -> None:
-    with claimed(watched.lab):
+    with claimed_apart(watched.lab):
         watched.once()
     assert set(watched.states().values()) == {"pending"}
     text = watched.lab.lab_yml.read_text()
@@ -183,7 +183,7 @@ def test_away_and_back(watched: Watched) -> None:
 
 @pytest.mark.real
 def test_a_slot_that_a_person_holds_is_waited_for(watched: Watched) -> None:
-    with claimed(watched.lab):
+    with claimed_apart(watched.lab):
         watched.once()
         assert set(watched.states().values()) == {"pending"}
     watched.once()

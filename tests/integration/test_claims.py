@@ -331,6 +331,45 @@ def test_a_steal_ends_all_that_have_the_lock(tmp_path: Path, kind: str) -> None:
             os.killpg(taker.pid, signal.SIGKILL)
 
 
+def test_whatever_calls_itself_a_guardian_is_named_to_the_operator(tmp_path: Path) -> None:
+    """Its name spares it, for a while: who outstays a guardian's time is the operator's to end."""
+    (tmp_path / "hut-01.lock").touch(0o660)
+    lab = lab_of(tmp_path, "hut-01")
+    named = "flock 9; printf hut-ci-guardian >/proc/$$/comm; echo held; read -r _"
+    argv = ["bash", "-c", f"exec 9<>{tmp_path}/hut-01.lock; {named}"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as taker:
+        assert taker.stdout
+        assert taker.stdout.readline() == b"held\n"
+        victim = flock.holder(lab, lab.slots[0])
+        assert victim is not None
+        with pytest.raises(SlotError, match=rf"power guardian \(pid {taker.pid}\)") as refused:
+            end_holder(lab, lab.slots[0], victim, 0.1, lambda: None)
+        assert f"`kill -KILL {taker.pid}`" in refused.value.todo
+        assert taker.poll() is None
+        assert flock.is_guardian(lab, taker.pid)
+        taker.kill()
+    claimable_now(tmp_path)
+
+
+def test_whoever_waits_behind_a_stopped_holder_learns_how_to_get_on(tmp_path: Path, start: Start) -> None:
+    """Ctrl-Z, and gone for lunch: it is said as soon as it is so, and no longer when the holder goes on."""
+    holding = start(tmp_path, "hut-01")
+    holding.until("held")
+    waiting = start(tmp_path, "hut-01", "--hold", "0")
+    assert "stopped" not in waiting.until("waiting", place=1)["text"]
+    os.kill(holding.pid, signal.SIGSTOP)
+    said = waiting.until("waiting")["text"]
+    assert f"process {holding.pid} is stopped" in said
+    assert f"`kill -CONT {holding.pid}`" in said
+    with pytest.raises(SlotError) as refused:
+        claimable_now(tmp_path)
+    assert f"`kill -CONT {holding.pid}`" in refused.value.todo
+    os.kill(holding.pid, signal.SIGCONT)
+    assert "stopped" not in waiting.until("waiting")["text"]
+    holding.tell("release")
+    waiting.until("released")
+
+
 @pytest.mark.real
 def test_a_stopped_waiter_is_passed_over_and_stands_at_the_end_again(tmp_path: Path, start: Start) -> None:
     """Ctrl-Z at the head of the queue costs that waiter its place, not everybody the slot."""

@@ -25,7 +25,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 
 from console_script import HutCi
-from live_run import LiveRun, check_free_at_once, check_nobody_writes, check_report, claimed, live, project
+from live_run import LiveRun, check_free_at_once, check_nobody_writes, check_report, claimed_apart, live, project
 
 from hut_ci.forges.local import LocalForge
 from hut_ci.reports.states import of_verdict
@@ -102,7 +102,7 @@ class Series:
         if kind in SILENT:
             board.faults.add("silent")
         began = time.monotonic()
-        with claimed(self.lab, self.slot) if kind == "waiting" else nullcontext(), self._start(sha) as run:
+        with claimed_apart(self.lab, self.slot) if kind == "waiting" else nullcontext(), self._start(sha) as run:
             try:
                 in_time = self._signal(run, kind, began, sent, moment)
             finally:
