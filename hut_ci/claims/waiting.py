@@ -136,12 +136,11 @@ def first_free(places: Sequence[Place], deadline: Deadline, on_wait: Callable[[W
             if ours.acquire():
                 return ours
         if deadline.expired:
-            why = f"it was not released within {_length(deadline.seconds)}" if deadline.seconds else ""
-            raise _busy([ours.look() for ours in places], why)
+            raise _busy([ours.look() for ours in places], deadline)
         if next_look.expired:
             looks = [ours.look() for ours in places]
-            if all(seen.in_vain for seen in looks):
-                raise _busy(looks, "it waits for this command to end, and would be waited for until then")
+            if _is_in_vain(looks):
+                raise _busy(looks, deadline)
             for seen in looks:
                 if on_wait and told.get(seen.slot_id) != seen:
                     told[seen.slot_id] = seen
@@ -156,11 +155,18 @@ def _length(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
-def _busy(seen: Sequence[Waiting], why: str) -> SlotError:
-    advice = (waiting.advice for waiting in seen if waiting.advice)
+def _is_in_vain(seen: Sequence[Waiting]) -> bool:
+    return bool(seen) and all(waiting.in_vain for waiting in seen)
+
+
+def _busy(seen: Sequence[Waiting], deadline: Deadline) -> SlotError:
+    why = f"it was not released within {_length(deadline.seconds)}" if deadline.seconds else ""
+    if _is_in_vain(seen):
+        why = "it waits for this command to end, and this command would wait for it"
+    advice = "; ".join(dict.fromkeys(waiting.advice for waiting in seen if waiting.advice))
     return SlotError(
-        "; ".join(waiting.text for waiting in seen),
+        "; ".join(waiting.text.removesuffix(f"; {waiting.advice}") for waiting in seen),
         why=why,
-        todo=next(advice, "allow a longer wait, or look at `hut-ci slots status`"),
+        todo=advice or "allow a longer wait, or look at `hut-ci slots status`",
         evidence="slot_busy",
     )
