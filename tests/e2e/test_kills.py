@@ -174,8 +174,9 @@ POINTS = {
 # --- one signal at each ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", POINTS)
-@pytest.mark.parametrize("number", [pytest.param(INT, marks=pytest.mark.real, id="INT"), pytest.param(TERM, id="TERM")])
+@pytest.mark.parametrize("number", [pytest.param(INT, id="INT"), pytest.param(TERM, id="TERM")])
 def test_cancelled_at(name: str, number: signal.Signals, scene: Scene) -> None:
     """A proper end: verdict, exit code, report, status and board, whatever the run was doing (security 22, WS9-9)."""
     point = POINTS[name]
