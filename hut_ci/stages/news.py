@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hut_ci.model import BuildRun, BuildState, Watched
@@ -59,6 +59,20 @@ class Look:
     comments: Sequence[Said] = ()
     labels: Sequence[Labelled] = ()
     marks: Marks = field(default_factory=dict)
+
+
+def pulls_mark(ids: Collection[int], unfinished: Collection[int]) -> str:
+    """At the first look for builds of pull requests: which will count, those that begin later and those that still run.
+
+    However many pull requests are open, what was built before starts nothing.
+    """
+    return " ".join(str(number) for number in (max(ids, default=0) + 1, *unfinished))
+
+
+def counts(mark: str, run_id: str) -> bool:
+    """Whether a build of a pull request counts, by what `pulls_mark` said."""
+    first, *ran = mark.split()
+    return int(run_id) >= int(first) or run_id in ran
 
 
 def findings(look: Look, watched: Watched, before: Marks) -> tuple[list[Finding], dict[str, str]]:

@@ -19,7 +19,7 @@ from console_script import HutCi
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
 from live_run import claimed_apart
-from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, PARENT, SHA, token_for, zipped
+from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, OTHER, PARENT, SHA, token_for, zipped
 
 from hut_ci.deadline import Deadline
 from hut_ci.virtual.app_script import Panic, Wait
@@ -212,6 +212,22 @@ def test_a_baseline_is_written_before_and_after(
     for offset, name in files.items():
         content = (baseline / name).read_bytes()
         assert flash[int(offset, 0) :][: len(content)] == content, name
+
+
+@pytest.mark.real
+def test_a_repository_that_disappears_and_comes_back(watched: Watched, firmware: Firmware) -> None:
+    status = watched.spool / "jobs" / "status.json"
+    with watched.started("bench"), watched.started("publisher", "--every", "5"):
+        until(lambda: watched.states() == PASSED, "the first answer")
+        gone = watched.github.repositories.pop(NAME)
+        until(lambda: "HTTP 404" in status.read_text(), "the trouble is told")
+        watched.github.repositories[NAME] = gone
+        watched.repo.add_commit(OTHER, files={"hut.yml": HUT})
+        watched.repo.set_branch("main", OTHER)
+        watched.repo.add_run(head_sha=OTHER).add_artifact("firmware-i2s", zipped(firmware("ready")))
+        until(lambda: len(watched.repo.posted_statuses) == 8, "the second answer")
+    ends = {(s.sha, s.context): s.state for s in watched.repo.posted_statuses}
+    assert ends == {(sha, context): "success" for sha in (SHA, OTHER) for context in PASSED}
 
 
 @pytest.mark.real

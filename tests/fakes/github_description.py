@@ -27,6 +27,7 @@ DEPARTURES = (
     Departure(
         "*", "response", r"response http status: 403$", "any operation refuses a token that lacks the right for it"
     ),
+    Departure("list_runs", "response", r"response http status: 404$", "a repository that was deleted or made private"),
     Departure(
         "list_runs",
         "request",

@@ -123,6 +123,53 @@ def test_a_merge_requests_own_pipeline(rig: Rig, project: Project, source_projec
     assert finals(project, HEAD) == (BOTH if is_tested else {})
 
 
+def crowded(project: Project, count: int) -> list[str]:
+    """So many open merge requests of the project's own branches, each with a pipeline that has succeeded."""
+    heads = [f"{number:040x}" for number in range(1, count + 1)]
+    for number, sha in enumerate(heads, 1):
+        project.add_commit(sha, files={"hut.yml": HUT}, parents=[BASE])
+        project.add_merge_request(number, sha=sha, created=EARLIER)
+        built(project, sha, ref=f"refs/merge-requests/{number}/head", source="merge_request_event")
+    return heads
+
+
+def test_the_first_look_at_two_hundred_merge_requests_starts_none_of_their_runs(rig: Rig, project: Project) -> None:
+    """Only what is built from then on counts, also where a pipeline that still ran leads to the second page."""
+    heads = crowded(project, 200)
+    pipeline = project.pipelines[110]
+    pipeline.status = "running"
+    rig.forge.reset_calls()
+    rig.round()
+    assert len(rig.forge.calls) <= 3
+    for sha in heads[:60]:
+        built(project, sha, ref="elsewhere")
+    rig.rounds(3)
+    assert rig.bench.ran == []
+    for _ in range(100):
+        built(project, BASE, ref="elsewhere")
+    pipeline.status = "success"
+    rig.rounds()
+    assert {sha for sha, _, _ in rig.bench.ran} == {heads[110]}
+    assert finals(project, heads[110]) == BOTH
+    rig.rounds(1)
+    rig.forge.reset_calls()
+    rig.rounds(3)
+    assert [call.status for call in rig.forge.calls] == [304] * 6
+
+
+@pytest.mark.real
+def test_fifty_merge_requests_at_once_on_two_slots(rig: Rig, project: Project) -> None:
+    heads = crowded(project, 50)
+    rig.round()
+    for number in range(1, 51):
+        request = project.merge_requests[number]
+        request.add_note("/hil hut-01" if number % 2 else "/hil hut-02", author="ada")
+    for _ in range(40):
+        rig.round()
+    assert {sha: set(finals(project, sha).values()) for sha in heads} == {sha: {"success"} for sha in heads}
+    assert sorted(sha for sha, _, _ in rig.bench.ran) == heads
+
+
 def test_a_deleted_branch_and_a_force_push(rig: Rig, project: Project) -> None:
     built(project, HEAD)
     del project.branches["main"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,6 +113,7 @@ def test_help_is_given(rig: Rig) -> None:
 def test_a_build_of_ones_own_pull_request_is_tested_and_judged_by_the_base(rig: Rig) -> None:
     repo = rig.repository()
     repo.add_pull(12, head_sha=HEAD)
+    rig.round()
     built(repo, HEAD, push=None, event="pull_request", head_branch="feature", pull_requests=[12])
     rig.rounds()
     assert finals(repo) == {HEAD: BOTH}
@@ -264,6 +267,57 @@ def test_fifty_pull_requests_at_once_on_two_slots(rig: Rig) -> None:
     assert settled(repo)
     assert len(rig.bench.ran) == 50
     assert len({sha for sha, _, _ in rig.bench.ran}) == 50
+
+
+def crowded(repo: Repository, count: int) -> list[str]:
+    """So many open pull requests of the repository's own branches, each with a build that has succeeded."""
+    heads = [f"{number:040x}" for number in range(1, count + 1)]
+    for number, sha in enumerate(heads, 1):
+        repo.add_pull(number, head_sha=sha)
+        of_it = {"head_branch": f"f{number}", "pull_requests": [number]}
+        built(repo, sha, push=None, event="pull_request", created=NOON, **of_it)
+    return heads
+
+
+def test_the_first_look_at_two_hundred_pull_requests_starts_none_of_their_runs(rig: Rig) -> None:
+    """Only what is built from then on counts, also where a build that still ran leads to the second page."""
+    repo = rig.repository()
+    heads = crowded(repo, 200)
+    repo.runs[110].status, repo.runs[110].conclusion = "in_progress", None
+    rig.github.reset_calls()
+    rig.round()
+    assert len(rig.github.calls) <= 5
+    for sha in heads[:60]:
+        built(repo, sha, push=None, event="schedule")
+    rig.rounds(3)
+    assert (finals(repo), rig.bench.ran) == ({}, [])
+    repo.runs[110].status, repo.runs[110].conclusion = "completed", "success"
+    built(repo, NEWER, push=None, event="pull_request", head_branch="f7", pull_requests=[7])
+    repo.pulls[7].head_sha = NEWER
+    rig.rounds()
+    assert finals(repo) == {heads[110]: BOTH, NEWER: BOTH}
+    rig.rounds(1)
+    rig.github.reset_calls()
+    rig.rounds(3)
+    assert [call.status for call in rig.github.calls] == [304] * 6
+
+
+@pytest.mark.real
+def test_two_hundred_comments_at_once_are_two_pages_and_a_few_calls_each(rig: Rig) -> None:
+    repo = rig.repository()
+    heads = crowded(repo, 200)
+    rig.round()
+    for number in range(1, 201):
+        repo.add_comment(number, "/hil hut-01", login="ada")
+    rig.github.reset_calls()
+    began = time.monotonic()
+    rig.clock.now += 31
+    rig.publisher.round()
+    took, calls = time.monotonic() - began, Counter(call.operation for call in rig.github.calls)
+    assert {sha: set(states.values()) for sha, states in finals(repo).items()} == {sha: {"pending"} for sha in heads}
+    assert calls["list_all_comments"] == 3
+    assert sum(calls.values()) <= 200 * 12, calls
+    assert took < 120
 
 
 def test_the_newest_commit_of_a_branch_comes_first_and_older_ones_are_told(rig: Rig) -> None:

@@ -202,12 +202,38 @@ def test_a_pull_request_that_takes_no_comment_is_answered_by_its_statuses(tmp_pa
     with Rig(tmp_path, github, f'{{"github:{NAME}": {{events: [builds]}}}}') as rig:
         repo = rig.repository()
         repo.add_pull(12, head_sha=HEAD)
+        rig.round()
         failing(rig, "own_comments", PublishError("HTTP 403"))
         built(repo, HEAD, push=None, event="pull_request", head_branch="feature", pull_requests=[12])
         rig.rounds()
         assert finals(repo) == {HEAD: BOTH}
         assert rig.publisher.desk.store.jobs() == []
         assert "note: HTTP 403" in rig.said
+
+
+@pytest.mark.parametrize("hours", [0.5, 60.0], ids=["shortly", "longer than its time"])
+def test_a_repository_that_disappears_and_comes_back(hours: float, rig: Rig) -> None:
+    """A run on the bench is answered once it can be, or given up; what was pushed meanwhile is tested."""
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.publisher.round()
+    [gone] = [rig.github.repositories.pop(name) for name in list(rig.github.repositories)]
+    rig.bench.round()
+    for _ in range(6):
+        rig.clock.now += hours * 600.0
+        rig.bench.round()
+        rig.round()
+    assert "404" in rig.publisher.pauses[f"github:{NAME}"].trouble
+    assert "give the token access" in rig.publisher.pauses[f"github:{NAME}"].todo
+    rig.github.repositories[NAME] = gone
+    built(repo, NEWER)
+    for _ in range(3):
+        rig.round(900.0)
+    rig.rounds()
+    assert finals(repo)[NEWER] == BOTH
+    assert finals(repo)[HEAD] == (BOTH if hours < 1 else dict.fromkeys(BOTH, "pending"))
+    assert rig.publisher.desk.store.jobs() == []
+    assert rig.publisher.pauses[f"github:{NAME}"].trouble == ""
 
 
 # --- a watchdog ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from github.GithubException import GithubException
@@ -14,7 +14,7 @@ from hut_ci.forges.github import answers
 from hut_ci.forges.github.api import MOST_PAGES, PAGE, GitHubApi
 from hut_ci.forges.github.trigger import GitHubTrigger
 from hut_ci.model import BuildState
-from hut_ci.stages.news import Build, Labelled, Look, Said
+from hut_ci.stages.news import Build, Labelled, Look, Said, counts, pulls_mark
 
 NEEDS = "`actions: read`, `pull-requests: read`"
 ASKED = frozenset({"label", "comment"})
@@ -26,7 +26,7 @@ class GitHubWatching:
     """One repository. Every method raises PublishError, ForgeUnavailable among them, where GitHub does not answer.
 
     Marks: `etag-runs` and `etag-issues` are GitHub's own, `comment` and `label` the highest ids seen, `since` the
-    instant of the newest comment.
+    instant of the newest comment, `pulls` what counts for pull requests.
     """
 
     api: GitHubApi
@@ -36,7 +36,7 @@ class GitHubWatching:
         with self.api.asking(PublishError, "look for news", NEEDS):
             etag, data = self.api.changed("actions/runs", marks.get("etag-runs"), per_page=PAGE)
             new = {"etag-runs": etag}
-            builds = None if data is None else self._builds(data["workflow_runs"], marks, new)
+            builds = None if data is None else self._builds(data["workflow_runs"], marks, new, events)
             if not ASKED & set(events):
                 return Look(builds, marks=new)
             # Whatever is said or labelled makes its pull request the one that was changed last.
@@ -69,7 +69,9 @@ class GitHubWatching:
     def drop_label(self, number: int, label: str) -> None:
         GitHubTrigger(self.api).drop_label(number, label)
 
-    def _builds(self, first: list[Json], marks: Mapping[str, str], new: dict[str, str]) -> list[Build]:
+    def _builds(
+        self, first: list[Json], marks: Mapping[str, str], new: dict[str, str], events: Collection[str]
+    ) -> list[Build]:
         """Back to the oldest run that had not ended at the last look, or, where all had, to the newest of then."""
         back_to = int(marks.get("run", "-1"))
         builds, page, number = [_build(run) for run in first], first, 1
@@ -80,7 +82,10 @@ class GitHubWatching:
         ids = [int(build.run.id) for build in builds]
         unfinished = [int(build.run.id) for build in builds if build.run.state is BuildState.RUNNING]
         new["run"] = str(min(unfinished, default=max(ids, default=0)))
-        return builds
+        if "builds" not in events:
+            return builds
+        new["pulls"] = marks.get("pulls") or pulls_mark(ids, unfinished)
+        return [build if counts(new["pulls"], build.run.id) else replace(build, pull_request=None) for build in builds]
 
     def _comments(self, marks: Mapping[str, str], new: dict[str, str]) -> list[Said]:
         if "comment" not in marks:

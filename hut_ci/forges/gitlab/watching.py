@@ -13,12 +13,12 @@ from gitlab.exceptions import GitlabHttpError
 from hut_ci.errors import ForgeUnavailable, PublishError
 from hut_ci.forges.fields import as_number, as_text
 from hut_ci.forges.gitlab import answers
-from hut_ci.forges.gitlab.api import PAGE, GitLabApi
+from hut_ci.forges.gitlab.api import MOST_PAGES, PAGE, GitLabApi
 from hut_ci.forges.gitlab.rights import DEVELOPER
 from hut_ci.forges.gitlab.trigger import READING, GitLabTrigger
-from hut_ci.model import BuildState
+from hut_ci.model import BuildRun, BuildState
 from hut_ci.stages.gitlab_event import Asking
-from hut_ci.stages.news import Build, Labelled, Look, Said
+from hut_ci.stages.news import Build, Labelled, Look, Said, counts, pulls_mark
 from hut_ci.stages.trigger import Event
 from hut_ci.units import utc_text
 
@@ -31,7 +31,8 @@ class GitLabWatching:
     """One project. Every method raises PublishError, ForgeUnavailable among them, where GitLab does not answer.
 
     Marks: `etag-runs` and `etag-issues` are GitLab's own, `first` is the instant of the first look, `since` that of the
-    latest change; `comment:N` and `label:N` are the highest ids seen on merge request N.
+    latest change, `pulls` what counts for merge requests; `comment:N` and `label:N` are the highest ids seen on merge
+    request N.
     """
 
     api: GitLabApi
@@ -86,17 +87,30 @@ class GitLabWatching:
     ) -> Iterator[Build]:
         """Of a merge request's pipelines the new ones: whose code they are has to be asked for one by one."""
         back_to = int(marks.get("run", "-1"))
-        ids = [as_number(pipeline["id"]) for pipeline in data]
-        for pipeline in data:
-            run, number = answers.build_run(pipeline), answers.merge_request_of(pipeline)
+        runs = [(answers.build_run(entry), answers.merge_request_of(entry)) for entry in self._back_to(back_to, data)]
+        ids = [int(run.id) for run, _ in runs]
+        unfinished = [int(run.id) for run, _ in runs if run.state is BuildState.RUNNING]
+        new["run"] = str(min(unfinished, default=max(ids, default=0) + 1))
+        if "builds" in events:
+            new["pulls"] = marks.get("pulls") or pulls_mark(ids, unfinished)
+        for run, number in runs:
             if number is None:
                 yield Build(run)
-            elif "builds" in events and int(run.id) >= back_to >= 0 and run.state is BuildState.SUCCESS:
-                request = self.api.get(f"merge_requests/{number}")
-                found = answers.of_merge_request(run, request)
-                yield Build(found, number if request["sha"] == run.head_sha else None)
-        unfinished = [int(run.id) for run in map(answers.build_run, data) if run.state is BuildState.RUNNING]
-        new["run"] = str(min(unfinished, default=max(ids, default=0) + 1))
+            elif "builds" in events and run.state is BuildState.SUCCESS and _is_new(run, back_to, new["pulls"]):
+                yield self._of_merge_request(run, number)
+
+    def _back_to(self, oldest: int, data: list[Json]) -> Iterator[Json]:
+        """The pipelines back to that one, the newest first; `data` is the first page."""
+        for number in range(2, MOST_PAGES + 2):
+            yield from data
+            if oldest < 0 or len(data) < PAGE or as_number(data[-1]["id"]) <= oldest or number > MOST_PAGES:
+                return
+            data = self.api.get("pipelines", per_page=PAGE, page=number)
+
+    def _of_merge_request(self, run: BuildRun, number: int) -> Build:
+        request = self.api.get(f"merge_requests/{number}")
+        found = answers.of_merge_request(run, request)
+        return Build(found, number if request["sha"] == run.head_sha else None)
 
     def _talk(
         self, marks: Mapping[str, str], new: dict[str, str], events: Collection[str]
@@ -138,3 +152,7 @@ class GitLabWatching:
         """By GitLab's own clock, as its last answer says it."""
         date = next((value for name, value in self.api.answered[-1].items() if name.lower() == "date"), "")
         return utc_text(parsedate_to_datetime(date).astimezone(UTC).isoformat())
+
+
+def _is_new(run: BuildRun, back_to: int, pulls: str) -> bool:
+    return int(run.id) >= back_to and counts(pulls, run.id)

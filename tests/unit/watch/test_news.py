@@ -8,7 +8,7 @@ import pytest
 
 from hut_ci.model import BuildRun, BuildState, Watched
 from hut_ci.stages.finding import from_text, to_text
-from hut_ci.stages.news import Build, Labelled, Look, Said, findings
+from hut_ci.stages.news import Build, Labelled, Look, Said, counts, findings, pulls_mark
 
 OLD, NEW = "0a" * 20, "0b" * 20
 WATCHED = Watched("github:acme/firmware", branches=("main", "release/*"))
@@ -95,3 +95,9 @@ def test_a_label_is_found_with_whoever_set_it(label: str, is_found: bool) -> Non
     assert [finding.event.sender for finding in made] == (["ada"] if is_found else [])
     assert all(finding.event.commit_sha is None for finding in made), "the head of now is not that of then"
     assert [from_text(to_text(finding)) for finding in made] == made
+
+
+def test_of_pull_requests_what_was_built_before_the_first_look_does_not_count() -> None:
+    mark = pulls_mark([5, 6, 7, 8], [6])
+    assert [number for number in range(5, 11) if counts(mark, str(number))] == [6, 9, 10]
+    assert counts(pulls_mark([], []), "1")
