@@ -598,6 +598,7 @@ def call_everything(hub: FakeGitHub) -> None:
         f"{ROOT}/branches?per_page=1&page=2",
         f"{ROOT}/branches/topic%2Fone",
         f"{ROOT}/branches/none",
+        "/repos/acme/gone/actions/runs",
         f"{issues}?state=all&sort=updated&direction=desc&per_page=1",
         f"{issues}/events",
         f"{issues}/comments?sort=created&direction=asc&since=2026-01-01T00:00:00Z",
