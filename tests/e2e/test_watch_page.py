@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,25 @@ from fakes.github import FakeGitHub
 from upstream import GITHUB_TOKEN, HUT, NAME, SHA, zipped
 
 from hut_ci import config
+from hut_ci.watch.units import BENCH_USER, GROUP, PUBLISHER_USER, SERVICES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "watch.md").read_text("utf-8")
+
+SUDO = """\
+#!/bin/sh
+# As sudo does: of the environment only what was named is passed on.
+case "$1" in
+--preserve-env=*) name="${1#*=}"; shift; eval "value=\\$$name"; exec env -i PATH="$PATH" "$name=$value" "$@" ;;
+esac
+exec env -i PATH="$PATH" "$@"
+"""
+
+
+def may_install() -> bool:
+    """Otherwise the lines for good are not typed: they begin with sudo."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd-sysusers", "systemd-tmpfiles"))):
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def typed(heading: str) -> list[list[str]]:
@@ -27,11 +48,66 @@ def typed(heading: str) -> list[list[str]]:
 
 
 @pytest.mark.real
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine of its own for the lines of root: /etc and /var/spool are copies, seen by what is typed alone.
+
+    Users, groups and folders are made by the real programs of systemd. No systemd runs services in a test, and often
+    there is no sudo: these two are stand-ins, the one writes down what it was asked for, the other passes on what sudo
+    does. `hut-ci` is a copy of the console script outside of anybody's home.
+    """
+
+    folder: Path
+
+    @classmethod
+    def made(cls, folder: Path) -> Host:
+        programs = folder / "bin"
+        programs.mkdir(parents=True)
+        shutil.copy(SCRIPT, programs / "hut-ci")
+        (programs / "sudo").write_text(SUDO)
+        (programs / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {folder}/systemctl\n')
+        for name in ("sudo", "systemctl"):
+            (programs / name).chmod(0o755)
+        shutil.copytree("/etc", folder / "etc", symlinks=True)
+        (folder / "spool").mkdir()
+        return cls(folder)
+
+    @property
+    def argv(self) -> list[str]:
+        mounts = f"mount --bind {self.folder}/etc /etc && mount --bind {self.folder}/spool /var/spool"
+        return ["unshare", "--mount", "/bin/bash", "-c", f'{mounts} && exec "$@"', "-"]
+
+    def ids(self, kind: str) -> dict[str, int]:
+        """Of /etc/passwd or /etc/group."""
+        lines = (self.folder / "etc" / kind).read_text().splitlines()
+        return {line.split(":")[0]: int(line.split(":")[2]) for line in lines}
+
+
+def check_services(host: Host) -> None:
+    etc, users, groups = host.folder / "etc", host.ids("passwd"), host.ids("group")
+    token, lab = etc / "hut-ci" / "publisher" / "github-token", etc / "hut-ci" / "lab.yml"
+    assert token.read_text() == GITHUB_TOKEN
+    assert (token.stat().st_uid, stat.S_IMODE(token.stat().st_mode)) == (users[PUBLISHER_USER], 0o600)
+    assert (lab.stat().st_uid, lab.stat().st_gid, stat.S_IMODE(lab.stat().st_mode)) == (0, groups[GROUP], 0o640)
+    assert lab.read_text().endswith("spool_dir: /var/spool/hut-ci\n")
+    spool = host.folder / "spool" / "hut-ci"
+    assert {side: (spool / side).stat().st_uid for side in ("jobs", "reports")} == {
+        "jobs": users[PUBLISHER_USER],
+        "reports": users[BENCH_USER],
+    }
+    asked = (host.folder / "systemctl").read_text().splitlines()
+    assert asked == ["daemon-reload", f"enable {' '.join(SERVICES)}", f"restart {' '.join(SERVICES)}"]
+    for name in SERVICES:
+        unit = (etc / "systemd" / "system" / name).read_text()
+        assert f"ExecStart={host.folder}/bin/hut-ci watch " in unit
+
+
 def test_from_a_board_to_a_status_in_eight_lines(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
     first, for_good = typed("From a board to a status")
     assert len(first) + len(for_good) <= 8
+    host = Host.made(hut_ci.folder / "host") if may_install() else None
     board = lab_of().boards["hut-01"]
     repo = github.repository(NAME)
     repo.add_commit(SHA, files={"hut.yml": HUT})
@@ -45,9 +121,10 @@ def test_from_a_board_to_a_status_in_eight_lines(
     lab.write_text(f"lab: kitchen\nlock_dir: {hut_ci.folder}/locks\nstate_dir: {hut_ci.folder}/state\nslots:\n")
     # The board is pointed at, and nobody is asked; the forge is the fake one. What is typed stays as it is.
     environ = {"HUT_CI_SLOTS_ADD_PORT": board.serial, "HUT_CI_SLOTS_ADD_YES": "1", "GITHUB_API_URL": github.url}
-    environ = {**hut_ci.environ, **environ, "PATH": f"{SCRIPT.parent}:{hut_ci.environ['PATH']}"}
+    programs = host.folder / "bin" if host else SCRIPT.parent
+    environ = {**hut_ci.environ, **environ, "PATH": f"{programs}:{hut_ci.environ['PATH']}"}
     done = subprocess.run(
-        ["/bin/bash", "-e", "-c", "\n".join(first)],
+        [*(host.argv if host else ()), "/bin/bash", "-e", "-c", "\n".join([*first, *(for_good if host else ())])],
         input=f"{GITHUB_TOKEN}\n",
         env=environ,
         cwd=hut_ci.folder,
@@ -59,6 +136,8 @@ def test_from_a_board_to_a_status_in_eight_lines(
     assert done.returncode == 0, done.stdout + done.stderr
     states = {status.context: status.state for status in repo.posted_statuses if status.sha == SHA}
     assert states == {"hardware / hut-01": "success", "hardware": "success"}, done.stdout + done.stderr
+    if host:
+        check_services(host)
 
 
 def test_its_lab_loads_with_all_that_its_table_names(tmp_path: Path) -> None:
