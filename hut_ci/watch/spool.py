@@ -1,37 +1,33 @@
 """The folder between publisher and bench: `jobs/NAME/` is written by the one, `reports/NAME/` by the other.
 
-Each appears whole, by a rename, and is only read on the other side. Names are checked before they become paths, files
-are opened without following links and judged by what was opened; what they hold is checked by its schema.
+Each appears whole, by a rename, and is only read on the other side; spool_files.py opens nothing that something else
+could have put there, and what the files hold is checked by its schema.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hut_ci import contracts
-from hut_ci.claims.safe_files import Folder, fault, inner_folder, lock_folder
+from hut_ci.claims.safe_files import inner_folder, lock_folder
 from hut_ci.errors import ConfigError
 from hut_ci.model import Artifact, Request
 from hut_ci.reports.atomic import sync_folder
 from hut_ci.stages.artifact import MAX_FILE
 from hut_ci.stages.request import from_document
+from hut_ci.watch import spool_files
 
 SCHEMA = "hut.handover.v1"
-NAME = re.compile(r"[a-z0-9]{8,64}-[0-9]{1,3}\Z")
 REQUEST, HANDOVER, PROJECT, ARTIFACT, REPORT = "request.json", "handover.json", "hut.yml", "artifact", "report.json"
 JOBS, REPORTS = "jobs", "reports"
-DOCUMENT_LIMIT = 1 << 20
 REPORT_LIMIT = 32 << 20
-OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-FILE_MODE = 0o640
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ def ready(spool: Path, side: str) -> list[str]:
     found = []
     for entry in entries:
         with suppress(FileNotFoundError):
-            if NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
+            if spool_files.NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
                 found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
     return [name for _, name in sorted(found)]
 
@@ -77,19 +73,19 @@ def hand_over(
     artifact: Path,
 ) -> None:
     """Put a job there, whole; one that is there already stays. `artifact` is copied."""
-    target = _inside(spool, JOBS, name)
+    target = spool_files.inside(spool, JOBS, name)
     if target.exists():
         return
     part = target.with_name(f".{name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(0o750)
-    _write(part / REQUEST, json.dumps(request, indent=2).encode())
-    _write(part / HANDOVER, json.dumps(handover, indent=2).encode())
+    spool_files.write(part / REQUEST, json.dumps(request, indent=2).encode())
+    spool_files.write(part / HANDOVER, json.dumps(handover, indent=2).encode())
     if project is not None:
-        _write(part / PROJECT, project)
-    with artifact.open("rb") as source, _new_file(part / ARTIFACT) as copy:
+        spool_files.write(part / PROJECT, project)
+    with artifact.open("rb") as source, spool_files.new_file(part / ARTIFACT) as copy:
         shutil.copyfileobj(source, copy, 1 << 20)
-        _sync(copy)
+        spool_files.sync(copy)
     sync_folder(part)
     part.rename(target)
     sync_folder(target.parent)
@@ -97,7 +93,7 @@ def hand_over(
 
 def withdraw(spool: Path, name: str) -> None:
     """Take a job away; the bench then removes its report."""
-    target = _inside(spool, JOBS, name)
+    target = spool_files.inside(spool, JOBS, name)
     gone = target.with_name(f".{name}.gone")
     shutil.rmtree(gone, ignore_errors=True)
     with suppress(FileNotFoundError):
@@ -108,15 +104,15 @@ def withdraw(spool: Path, name: str) -> None:
 def sweep(spool: Path) -> None:
     """Remove what a publisher that was killed left half written, or half removed."""
     for path in (spool / JOBS).glob(".*"):
-        if NAME.match(path.stem.removeprefix(".")) and path.suffix in (".part", ".gone"):
+        if spool_files.NAME.match(path.stem.removeprefix(".")) and path.suffix in (".part", ".gone"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def read_report(spool: Path, name: str) -> object:
     """The report of a job, unchecked: stages/publish.py believes none that is not valid. None where it is none."""
     try:
-        with _opened(spool, REPORTS, name) as folder:
-            return json.loads(_read(folder, REPORT, REPORT_LIMIT))
+        with spool_files.opened(spool, REPORTS, name) as folder:
+            return json.loads(spool_files.read(folder, REPORT, REPORT_LIMIT))
     except (OSError, ValueError, RecursionError, ConfigError):
         return None
 
@@ -126,23 +122,23 @@ def read_report(spool: Path, name: str) -> object:
 
 def read_request(spool: Path, name: str) -> Request:
     """The request of a job, which is about one pair. Raises ConfigError."""
-    with _opened(spool, JOBS, name) as folder:
-        return _request(_document(folder, REQUEST), name)
+    with spool_files.opened(spool, JOBS, name) as folder:
+        return _request(spool_files.document(folder, REQUEST), name)
 
 
 def take_over(spool: Path, name: str, into: Path) -> HandedOver:
     """A job that is valid in every part, with its artifact copied into the folder `into`. Raises ConfigError."""
     from hut_ci.artifact_cache import checked
 
-    with _opened(spool, JOBS, name) as folder:
-        request = _request(_document(folder, REQUEST), name)
-        document = _document(folder, HANDOVER)
+    with spool_files.opened(spool, JOBS, name) as folder:
+        request = _request(spool_files.document(folder, REQUEST), name)
+        document = spool_files.document(folder, HANDOVER)
         if found := contracts.check(document, SCHEMA):
-            raise _refused(name, f"{HANDOVER} is not valid: {found[0]}")
+            raise spool_files.refused(name, f"{HANDOVER} is not valid: {found[0]}")
         judge, facts = document["project"], document["artifact"]
-        project = _read(folder, PROJECT, DOCUMENT_LIMIT) if judge["name"] is not None else None
+        project = spool_files.read(folder, PROJECT, spool_files.DOCUMENT_LIMIT) if judge["name"] is not None else None
         target = into / ARTIFACT
-        with _file(folder, ARTIFACT, MAX_FILE) as source, target.open("wb") as copy:
+        with spool_files.file(folder, ARTIFACT, MAX_FILE) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
     checked(target, facts["digest"])
     known = {key: facts.get(key) for key in ("run_id", "artifact_id", "built_sha", "run_url", "event", "attempt")}
@@ -171,14 +167,14 @@ def take_over(spool: Path, name: str, into: Path) -> HandedOver:
 
 def begin(spool: Path, name: str) -> Path:
     """The folder that the report of a job is made in; until `finish` nobody looks into it."""
-    part = _inside(spool, REPORTS, name).with_name(f".{name}.part")
+    part = spool_files.inside(spool, REPORTS, name).with_name(f".{name}.part")
     part.mkdir(0o750, exist_ok=True)
     return part
 
 
 def finish(spool: Path, name: str) -> None:
     """Let the publisher see the report."""
-    target = _inside(spool, REPORTS, name)
+    target = spool_files.inside(spool, REPORTS, name)
     part = target.with_name(f".{name}.part")
     sync_folder(part)
     part.rename(target)
@@ -190,7 +186,7 @@ def clear(spool: Path) -> None:
     wanted = set(ready(spool, JOBS))
     for path in (spool / REPORTS).iterdir():
         name = path.name.removeprefix(".").removesuffix(".part")
-        if NAME.match(name) and name not in wanted:
+        if spool_files.NAME.match(name) and name not in wanted:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -221,88 +217,14 @@ def note(spool: Path, side: str, name: str, limit: int = 4096) -> Mapping[str, A
             lock_folder(spool, create=False) as outer,
             inner_folder(outer, side, create=False) as folder,
         ):
-            document = json.loads(_read(folder, name, limit))
+            document = json.loads(spool_files.read(folder, name, limit))
     except (OSError, ValueError, RecursionError, ConfigError):
         return {}
     return document if isinstance(document, dict) else {}
 
 
-def _inside(spool: Path, side: str, name: str) -> Path:
-    if not NAME.match(name):
-        raise _refused(name, "this is no name of a job")
-    return spool / side / name
-
-
-@contextmanager
-def _opened(spool: Path, side: str, name: str) -> Iterator[Folder]:
-    _inside(spool, side, name)
-    try:
-        with (
-            lock_folder(spool, create=False) as outer,
-            inner_folder(outer, side, create=False) as middle,
-            inner_folder(middle, name, create=False) as folder,
-        ):
-            yield folder
-    except FileNotFoundError as error:
-        raise _refused(name, "it is gone, or not whole") from error
-
-
 def _request(document: Any, name: str) -> Request:
     request = from_document(document, f"the request of {name}")
     if len(request.pairs) != 1:
-        raise _refused(name, f"its request is about {len(request.pairs)} pairs")
+        raise spool_files.refused(name, f"its request is about {len(request.pairs)} pairs")
     return request
-
-
-def _document(folder: Folder, name: str) -> Any:
-    try:
-        return json.loads(_read(folder, name, DOCUMENT_LIMIT))
-    except (ValueError, RecursionError) as error:
-        raise _refused(folder.path.name, f"{name} is no JSON") from error
-
-
-def _read(folder: Folder, name: str, limit: int) -> bytes:
-    with _file(folder, name, limit) as file:
-        data: bytes = file.read(limit + 1)
-    return data
-
-
-@contextmanager
-def _file(folder: Folder, name: str, limit: int) -> Iterator[Any]:
-    """A file that can only be what the other side wrote. Raises ConfigError, FileNotFoundError."""
-    try:
-        descriptor = os.open(name, OPEN, dir_fd=folder.fd)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise _refused(folder.path.name, f"{name} cannot be opened: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if wrong := fault(found, folder.group):
-            raise _refused(folder.path.name, f"{name} {wrong}")
-        if found.st_size > limit:
-            raise _refused(folder.path.name, f"{name} has {found.st_size} bytes")
-        yield file
-
-
-def _write(path: Path, data: bytes) -> None:
-    with _new_file(path) as file:
-        file.write(data)
-        _sync(file)
-
-
-def _new_file(path: Path) -> Any:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb")
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _refused(name: str, wrong: str) -> ConfigError:
-    return ConfigError(
-        f"the job {name[:80]!r} is refused: {wrong}",
-        why="something else than the other process of `hut-ci watch` wrote to the spool, or it was interrupted",
-        todo="look at the folder `spool_dir` of lab.yml, and who may write to it",
-    )

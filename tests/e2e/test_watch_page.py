@@ -35,7 +35,8 @@ def may_install() -> bool:
     """Otherwise the lines for good are not typed: they begin with sudo."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd-sysusers", "systemd-tmpfiles"))):
         return False
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=30, check=False).returncode == 0
+    argv = [shutil.which("unshare") or "", "--mount", "true"]
+    return subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def typed(heading: str) -> list[list[str]]:
