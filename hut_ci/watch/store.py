@@ -1,7 +1,7 @@
 """What the publisher knows, in one SQLite file: seen, decided, asked for, answered, published.
 
-Every method is one transaction, and a second call with the same arguments changes nothing. WAL with full syncs: what a
-method has returned from survives a power cut.
+Every method is one transaction, and a second call with the same arguments changes nothing. What a method has returned
+from survives a power cut.
 """
 
 from __future__ import annotations
@@ -13,28 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hut_ci.errors import ConfigError
 from hut_ci.stages.finding import Finding, from_text, to_text
+from hut_ci.watch import store_file
 from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, DONE, HANDED, OPEN, POSTED, WAITING, Job, JobPair
 
-VERSION = 1
-TABLES = """
-CREATE TABLE mark (repository TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (repository, name));
-CREATE TABLE finding (
-    repository TEXT, id TEXT, text TEXT NOT NULL, outcome TEXT, reply TEXT, closed INTEGER NOT NULL DEFAULT 0,
-    seen REAL NOT NULL, PRIMARY KEY (repository, id)
-);
-CREATE TABLE job (
-    id TEXT PRIMARY KEY, repository TEXT NOT NULL, line TEXT NOT NULL, commit_sha TEXT NOT NULL, document TEXT NOT NULL,
-    state TEXT NOT NULL, looked TEXT NOT NULL DEFAULT '', created REAL NOT NULL
-);
-CREATE TABLE pair (
-    job TEXT, number INTEGER, slot TEXT NOT NULL, state TEXT NOT NULL, report TEXT, handed REAL,
-    PRIMARY KEY (job, number)
-);
-CREATE INDEX open_findings ON finding (closed) WHERE closed = 0;
-CREATE INDEX open_jobs ON job (state) WHERE state != 'done';
-"""
 KEPT_SECONDS = 30 * 86400.0
 """How long what is over stays: nothing older is found again, because the marks have passed it."""
 
@@ -43,40 +25,13 @@ class Store:
     """Open it with `with`; one process at a time, which a lock beside the file makes sure of (publisher.py)."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-        self._db.row_factory = sqlite3.Row
-        try:
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise ConfigError(
-                f"{path} cannot be used: {error}",
-                why="it is damaged, or no database of ours",
-                todo="move it away: the newest commit of each branch is then tested once more",
-            ) from error
+        self._db = store_file.opened(path)
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            self._db.close()
-            raise ConfigError(
-                f"{self._path} was written by a newer hut-ci",
-                why=f"its version is {version}, this program knows {VERSION}",
-                todo="install the newer version again",
-            )
-        if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(found)
-        if version == 0:
-            self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     # --- seen ---------------------------------------------------------------------------------------------
 

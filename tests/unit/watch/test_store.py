@@ -13,7 +13,8 @@ from hut_ci.errors import ConfigError
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.trigger import Event
 from hut_ci.watch.job import ANNOUNCING, ANSWERED, HANDED, OPEN, POSTED, WAITING, Job, JobPair
-from hut_ci.watch.store import VERSION, Store, unanswered
+from hut_ci.watch.store import Store, unanswered
+from hut_ci.watch.store_file import VERSION
 
 FINDING = Finding("push:1", "branch:main", Event("push", commit_sha="5e" * 20))
 JOB = Job("j" * 24, "github:a/b", "branch:main", "5e" * 20, {"not_after": "x"}, (JobPair(0, "hut-01"),), 1.0)

@@ -1,0 +1,62 @@
+"""The publisher's SQLite file: its tables, their version, and whether it is whole. WAL with full syncs."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from hut_ci.errors import ConfigError
+
+VERSION = 1
+TABLES = """
+CREATE TABLE mark (repository TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (repository, name));
+CREATE TABLE finding (
+    repository TEXT, id TEXT, text TEXT NOT NULL, outcome TEXT, reply TEXT, closed INTEGER NOT NULL DEFAULT 0,
+    seen REAL NOT NULL, PRIMARY KEY (repository, id)
+);
+CREATE TABLE job (
+    id TEXT PRIMARY KEY, repository TEXT NOT NULL, line TEXT NOT NULL, commit_sha TEXT NOT NULL, document TEXT NOT NULL,
+    state TEXT NOT NULL, looked TEXT NOT NULL DEFAULT '', created REAL NOT NULL
+);
+CREATE TABLE pair (
+    job TEXT, number INTEGER, slot TEXT NOT NULL, state TEXT NOT NULL, report TEXT, handed REAL,
+    PRIMARY KEY (job, number)
+);
+CREATE INDEX open_findings ON finding (closed) WHERE closed = 0;
+CREATE INDEX open_jobs ON job (state) WHERE state != 'done';
+"""
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """The file with its tables, made if need be. Raises ConfigError where it is damaged or of a newer version."""
+    db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+    db.row_factory = sqlite3.Row
+    try:
+        _prepare(db, path)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise ConfigError(
+            f"{path} cannot be used: {error}",
+            why="it is damaged, or no database of ours",
+            todo="move it away: the newest commit of each branch is then tested once more",
+        ) from error
+    except ConfigError:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise ConfigError(
+            f"{path} was written by a newer hut-ci",
+            why=f"its version is {version}, this program knows {VERSION}",
+            todo="install the newer version again",
+        )
+    if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(found)
+    if version == 0:
+        db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
