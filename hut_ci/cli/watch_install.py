@@ -1,10 +1,9 @@
-"""`hut-ci watch install`: both processes as services under two users."""
+"""`hut-ci watch install`: the files of both services; watch_services.py then sets them up."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ It makes the users hut-ci and hut-ci-publisher, the spool and two services, and 
 be read by the group hut-lab. Once more is harmless.
 """
 SPOOL = "/var/spool/hut-ci"
-TOKENS = Path("/etc/hut-ci/publisher")
 CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
 
 
@@ -50,6 +48,7 @@ CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
 def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None, root: Path | None) -> None:
     """Set both processes up as services: the publisher with the token and no board, the bench without a token."""
     from hut_ci.cli.watch import refuse_idle
+    from hut_ci.cli.watch_services import TOKENS, set_up
     from hut_ci.watch.units import files
 
     if root is None and os.geteuid() != 0:
@@ -64,7 +63,7 @@ def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None
     for path, text in made.items():
         _write(path, text, root)
     if root is None:
-        _set_up(lab, {forge: _token(forge, path) for forge, path in files_given.items()})
+        set_up(lab, {forge: _token(forge, path) for forge, path in files_given.items()})
 
 
 def _lab(path: Path, root: Path | None) -> Lab:
@@ -110,40 +109,3 @@ def _write(path: Path, text: str, root: Path | None) -> None:
 def _token(forge: str, path: Path | None) -> bytes:
     """The token that was given, in a file or in the environment; empty without one."""
     return path.read_bytes() if path is not None else os.environ.get(f"{forge.upper()}_TOKEN", "").encode()
-
-
-def _set_up(lab: Lab, tokens: dict[str, bytes]) -> None:
-    """Users, folders, tokens, services, in this order."""
-    from hut_ci.watch.units import GROUP, PUBLISHER_USER, SERVICES
-
-    _call("systemd-sysusers", "hut-ci-watch.conf")
-    _call("systemd-tmpfiles", "--create", "hut-ci-watch.conf")
-    for forge, token in tokens.items():
-        if token:
-            _write_token(TOKENS / f"{forge}-token", token, PUBLISHER_USER)
-    shutil.chown(lab.path, "root", GROUP)
-    lab.path.chmod(0o640)
-    _call("systemctl", "daemon-reload")
-    _call("systemctl", "enable", *SERVICES)
-    _call("systemctl", "restart", *SERVICES)
-    click.echo("both run; `hut-ci watch status` tells what they do")
-
-
-def _write_token(path: Path, token: bytes, user: str) -> None:
-    """Mode 0600 from its first moment on."""
-    from hut_ci.reports.atomic import Replacement
-
-    with Replacement(path, mode=0o600) as file:
-        shutil.chown(file.fileno(), user)
-        file.write(token)
-
-
-def _call(*argv: str) -> None:
-    try:
-        subprocess.run(argv, check=True, timeout=120)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(
-            f"`{' '.join(argv)}` failed",
-            why=str(error),
-            todo="the files are written; put it right, and type the same command again",
-        ) from error
