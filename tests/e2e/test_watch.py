@@ -18,8 +18,23 @@ from conftest import Firmware, LabOf
 from console_script import HutCi
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
+from fakes.gitlab import FakeGitLab
+from fakes.gitlab_state import Project
 from live_run import claimed_apart
-from upstream import GITHUB, GITHUB_TOKEN, HUT, NAME, OTHER, PARENT, SHA, token_for, zipped
+from upstream import (
+    GITHUB,
+    GITHUB_TOKEN,
+    GITLAB,
+    GITLAB_TOKEN,
+    HUT,
+    HUT_LAB,
+    NAME,
+    OTHER,
+    PARENT,
+    SHA,
+    token_for,
+    zipped,
+)
 
 from hut_ci.deadline import Deadline
 from hut_ci.virtual.app_script import Panic, Wait
@@ -57,7 +72,8 @@ class Watched:
         """`hut-ci watch WORDS` until the end of the block, which kills it."""
         environ = dict(self.hut_ci.environ)
         if words == ("bench",):
-            del self.hut_ci.environ["GITHUB_TOKEN"]
+            for name in ("GITHUB_TOKEN", "GITLAB_TOKEN"):
+                self.hut_ci.environ.pop(name, None)
         with self.hut_ci.start("watch", *words, "--lab", self.lab.lab_yml) as process:
             self.hut_ci.environ = environ
             try:
@@ -66,14 +82,36 @@ class Watched:
                 process.kill()
                 process.communicate()
 
+    def posted(self) -> list[tuple[str, str, str]]:
+        """Commit, context and state of every status, in the order of posting."""
+        return [(status.sha, status.context, status.state) for status in self.repo.posted_statuses]
+
     def states(self) -> dict[str, str]:
-        return {status.context: status.state for status in self.repo.posted_statuses}
+        return {context: state for _, context, state in self.posted()}
 
     def check_end(self) -> None:
         """Passed, once, on the right commit."""
         assert self.states() == PASSED
-        assert {status.sha for status in self.repo.posted_statuses} == {SHA}
-        assert sorted(s.context for s in self.repo.posted_statuses if s.state == "success") == sorted(PASSED)
+        assert {sha for sha, _, _ in self.posted()} == {SHA}
+        assert sorted(context for _, context, state in self.posted() if state == "success") == sorted(PASSED)
+
+
+class WatchedOnGitLab(Watched):
+    """The same with a project of GitLab."""
+
+    def __init__(self, hut_ci: HutCi, gitlab: FakeGitLab, lab: VirtualLab, build: Path) -> None:
+        self.hut_ci, self.lab = hut_ci, lab
+        with lab.lab_yml.open("a") as file:
+            file.write(f'projects: {{"{GITLAB}": {{}}}}\n')
+        gitlab.add_token(GITLAB_TOKEN, username="lab_bot", kind="project", scopes=["api"], access_level=30)
+        self.project: Project = gitlab.project(NAME, id=7)
+        self.project.add_commit(SHA, files={"hut.yml": HUT_LAB})
+        self.project.set_branch("main", SHA)
+        self.project.add_pipeline(sha=SHA, ref="main").add_job("build: [i2s]", artifacts=zipped(build))
+        token_for(hut_ci, gitlab=gitlab)
+
+    def posted(self) -> list[tuple[str, str, str]]:
+        return [(status["sha"], status["name"], status["status"]) for status in self.project.posted]
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -353,18 +391,32 @@ def _reported(watched: Watched) -> bool:
 
 
 POINTS: dict[str, tuple[str, Callable[[Watched], object]]] = {
-    "pending posted": ("publisher", Watched.states),
+    "pending posted": ("publisher", lambda watched: watched.states()),
     "handed over": ("publisher", lambda watched: list((watched.spool / "jobs").glob("*-0"))),
     "claimed": ("bench", _claimed),
     "flashing": ("bench", _flashed),
     "report written": ("bench", _reported),
-    "status posted": ("publisher", lambda watched: "success" in set(Watched.states(watched).values())),
+    "status posted": ("publisher", lambda watched: "success" in set(watched.states().values())),
 }
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_point_the_end_is_the_same(point: str, watched: Watched) -> None:
+    check_kill(point, watched)
+    assert PARENT not in {status.sha for status in watched.repo.posted_statuses}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_point_the_end_is_the_same_on_gitlab(
+    point: str, hut_ci: HutCi, gitlab: FakeGitLab, lab_of: LabOf, firmware: Firmware
+) -> None:
+    check_kill(point, WatchedOnGitLab(hut_ci, gitlab, lab_of(), firmware("ready")))
+
+
+def check_kill(point: str, watched: Watched) -> None:
+    """Killed there, and started again."""
     victim, reached = POINTS[point]
     with watched.started("bench") as bench, watched.started("publisher") as publisher:
         until(lambda: reached(watched), point)
@@ -375,5 +427,4 @@ def test_killed_at_a_point_the_end_is_the_same(point: str, watched: Watched) -> 
     until(lambda: not _claimed(watched), "the board is left in order")
     watched.once()
     watched.check_end()
-    assert PARENT not in {status.sha for status in watched.repo.posted_statuses}
     assert watched.lab.boards["hut-01"].violations == []

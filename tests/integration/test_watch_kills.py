@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.github import FakeGitHub
-from watch_rig import BASE, HEAD, NAME, NEWER, Rig, built, finals, settled
+from fakes.github_state import zip_of
+from fakes.gitlab import FakeGitLab
+from fakes.gitlab_state import Project
+from watch_rig import BASE, HEAD, NAME, NEWER, TOKEN, Rig, built, finals, settled
 
 MOST_STEPS = 260
+EARLIER = datetime.now(UTC) - timedelta(hours=1)
 PROJECTS = f'{{"github:{NAME}": {{forks: asked}}}}'
 READS = frozenset({"marks", "undecided", "unclosed", "jobs", "job", "begun", "look", "head", "is_writer"})
 """What changes nothing: ending before or after it is ending after the step before."""
@@ -98,6 +103,50 @@ def github() -> Iterator[FakeGitHub]:
         assert server.violations == []
 
 
+def end_on_gitlab(folder: Path, kill_at: int) -> tuple[Any, int]:
+    """The same of a push, a note and a label on one merge request."""
+    folder.mkdir()
+    with FakeGitLab() as gitlab, Rig(folder, gitlab, f'{{"gitlab:{NAME}": {{}}}}') as rig:
+        gitlab.add_token(TOKEN, username="lab_bot", kind="project", scopes=["api"], access_level=40)
+        project = gitlab.project(NAME, id=7)
+        for sha, parents in ((BASE, []), (HEAD, [BASE]), (NEWER, [BASE])):
+            project.add_commit(
+                sha, files={"hut.yml": "artifact: {job: build}\nsuite: {expect: [ready]}\n"}, parents=parents
+            )
+        project.set_branch("main", BASE)
+        project.add_member("ada")
+        request = project.add_merge_request(12, sha=NEWER, created=EARLIER)
+        _pipeline(project, NEWER, "refs/merge-requests/12/head", "merge_request_event")
+        rig.round()
+        project.set_branch("main", HEAD)
+        _pipeline(project, HEAD, "main", "push")
+        request.add_note("/hil hut-01", author="ada")
+        request.label("hil:hut-02", by="ada")
+        fuse = Fuse(kill_at)
+        rig.restart(fuse.around)
+        for _ in range(6):
+            try:
+                rig.round()
+            except Killed:
+                rig.restart()
+        steps = fuse.steps
+        rig.restart()
+        rig.rounds(3)
+        assert gitlab.violations == []
+        ended = [(s["sha"], s["name"]) for s in project.posted if s["status"] not in ("pending", "running")]
+        assert len(ended) == len(set(ended)), (kill_at, project.posted)
+        ran = [(sha, slot) for sha, slot, _ in rig.bench.ran]
+        assert len({name for _, _, name in rig.bench.ran}) == len(ran), "nothing runs twice"
+        finals = {(status["sha"], status["name"]): status["status"] for status in project.posted}
+        replies = sorted(note.author for note in request.notes)
+        return (finals, replies, request.labels, [award.name for award in request.notes[0].awards], sorted(ran)), steps
+
+
+def _pipeline(project: Project, sha: str, ref: str, source: str) -> None:
+    made = project.add_pipeline(sha=sha, ref=ref, source=source, created=EARLIER)
+    made.add_job("build", artifacts=zip_of({"firmware.bin": b"\xe9" + sha.encode()}))
+
+
 def fresh(github: FakeGitHub) -> FakeGitHub:
     github.repositories.clear()
     return github
@@ -116,6 +165,17 @@ def check(steps: range, folder: Path, github: FakeGitHub) -> None:
 @pytest.mark.real
 def test_killed_at_some_steps_the_end_is_the_same(tmp_path: Path, github: FakeGitHub) -> None:
     check(range(7, MOST_STEPS, 61), tmp_path, github)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_killed_at_every_third_step_the_end_is_the_same_on_gitlab(tmp_path: Path) -> None:
+    wanted, count = end_on_gitlab(tmp_path / "undisturbed", -1)
+    assert 40 < count <= MOST_STEPS
+    assert set(wanted[0].values()) == {"success"}
+    for at in range(1, count + 1, 3):
+        found, _ = end_on_gitlab(tmp_path / str(at), at)
+        assert found == wanted, f"killed at step {at}"
 
 
 @pytest.mark.real
