@@ -199,7 +199,10 @@ def test_cancelled_at(name: str, number: signal.Signals, scene: Scene) -> None:
     assert _openings_after(scene, since) == []
 
 
-@pytest.mark.parametrize("name", POINTS)
+SLOW = ("after relay off", "between two statuses")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.real) if n in SLOW else n for n in POINTS])
 def test_killed_at(name: str, scene: Scene) -> None:
     """SIGKILL runs no handler: the kernel, the guardian and the next run put all in order (security 22, WS9-9)."""
     point = POINTS[name]

@@ -52,6 +52,7 @@ def report_of(run: LiveRun, slot: str) -> dict[str, object] | None:
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
+@pytest.mark.real
 def test_side_by_side_and_one_firmware_failure_counts(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     """Both boards are in the middle of their write at once; one passes, one panics: exit code 1, both answers shown."""
     lab = lab_of(2, faults={"hut-02": ["panic"]})

@@ -143,6 +143,7 @@ def test_a_hold_that_is_cancelled_while_it_repairs_leaves_nothing_held(
         pass
 
 
+@pytest.mark.real
 def test_release_ends_holds_and_nothing_else(lab_of: LabOf, hut_ci: HutCi, firmware: Firmware) -> None:
     lab = lab_of()
     lab.boards["hut-01"].hold_at("flash_data")
@@ -384,6 +385,7 @@ def test_a_steal_is_confirmed(lab_of: LabOf, hut_ci: HutCi) -> None:
         pass
 
 
+@pytest.mark.real
 def test_a_steal_ends_nobody_but_whom_it_asked_about(lab_of: LabOf, hut_ci: HutCi) -> None:
     """The slot changes hands while the question stands: whoever has it by then keeps it."""
     lab = lab_of()
