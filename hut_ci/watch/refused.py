@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from hut_ci.errors import ForgeUnavailable, PublishError
 from hut_ci.watch.job import Job
@@ -36,9 +36,9 @@ class Refusals:
 
         Raises ForgeUnavailable: a forge that is down refuses nothing.
         """
-        before = self.known.get(job.id)
-        if before is not None and now < before.again:
+        if self.rests(job, now):
             return None
+        before = self.known.get(job.id)
         try:
             what()
         except ForgeUnavailable:
@@ -54,6 +54,16 @@ class Refusals:
             return self.known[job.id]
         self.known.pop(job.id, None)
         return None
+
+    def rests(self, job: Job, now: float) -> bool:
+        """Whether it was refused so lately that it is not tried now."""
+        return job.id in self.known and now < self.known[job.id].again
+
+    def wake(self, jobs: Iterable[Job], now: float) -> None:
+        """Let what was refused of these be tried at once."""
+        for job in jobs:
+            if job.id in self.known:
+                self.known[job.id] = replace(self.known[job.id], again=now)
 
     def keep(self, jobs: Collection[str]) -> None:
         """Forget what is about other jobs."""

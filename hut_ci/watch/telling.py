@@ -134,7 +134,21 @@ def _late(desk: Desk, job: Job) -> timedelta:
 
 def answer(desk: Desk, watched: Watched, forge: Forge) -> None:
     """Post the final status of every pair that was answered, and what is said of all once the last one was."""
-    each([job for job in desk.store.jobs(watched.address) if job.state == OPEN], partial(_answer_one, desk, forge))
+    jobs = [job for job in desk.store.jobs(watched.address) if job.state == OPEN]
+    _older_first(desk, jobs)
+    each(jobs, partial(_answer_one, desk, forge))
+
+
+def _older_first(desk: Desk, jobs: Sequence[Job]) -> None:
+    """Answers to one commit share its statuses: whenever a newer one is tried, so is an older one that was refused.
+
+    Else that one would be posted over it when its pause is over. `jobs` are in the order of asking.
+    """
+    now = desk.clock()
+    for place, job in enumerate(jobs):
+        answered = not unanswered(job) or any(pair.state == ANSWERED for pair in job.pairs)
+        if answered and not desk.refusals.rests(job, now):
+            desk.refusals.wake([older for older in jobs[:place] if older.commit_sha == job.commit_sha], now)
 
 
 def _answer_one(desk: Desk, forge: Forge, job: Job) -> None:

@@ -198,6 +198,28 @@ def test_a_pending_status_that_is_refused_for_a_day_is_given_up(rig: Rig) -> Non
     assert finals(repo)[HEAD] == {"hardware / hut-01": "error", "hardware / hut-02": "error"}
 
 
+def test_an_answer_that_was_refused_is_not_posted_over_a_newer_one_of_its_commit(
+    tmp_path: Path, github: FakeGitHub
+) -> None:
+    with Rig(tmp_path, github, f'{{"github:{NAME}": {{}}}}') as rig:
+        repo = rig.repository()
+        repo.add_pull(12, head_sha=HEAD)
+        built(repo, HEAD)
+        rig.publisher.round()
+        refuses = [True]
+        failing(rig, "set_status", PublishError("HTTP 403"), lambda *_: bool(refuses))
+        rig.clock.now += 7 * 3600
+        for _ in range(7):
+            rig.clock.now += 901.0
+            rig.publisher.round()
+        refuses.clear()
+        repo.add_comment(12, f"/hil @{HEAD}", login="ada")
+        rig.rounds()
+        rig.round(901.0)
+        assert finals(repo) == {HEAD: BOTH}
+        assert rig.publisher.desk.store.jobs() == []
+
+
 def test_a_pull_request_that_takes_no_comment_is_answered_by_its_statuses(tmp_path: Path, github: FakeGitHub) -> None:
     with Rig(tmp_path, github, f'{{"github:{NAME}": {{events: [builds]}}}}') as rig:
         repo = rig.repository()
