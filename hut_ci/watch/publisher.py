@@ -138,8 +138,6 @@ class Publisher:
     def _part_with(self, former: Watched) -> None:
         """Tell a repository that is watched no longer what became of its runs."""
         telling.answer(self.desk, former, self.open_forge(former, Deadline(ROUND_SECONDS)))
-        if not self.desk.store.jobs(former.address):
-            del self.pauses[former.address]
 
     def _look(self, watched: Watched, forge: Forge) -> None:
         desk, pause = self.desk, self.pause(watched)
@@ -193,10 +191,13 @@ class Publisher:
             desk.store.hand_over(turn.job, turn.pair, desk.clock())
 
     def _tidy(self) -> None:
-        """Take from the spool whatever no open job waits for."""
+        """Take from the spool whatever no open job waits for, and forget the repositories that nothing is due to."""
         desk = self.desk
         jobs = desk.store.jobs()
         desk.refusals.keep([job.id for job in jobs])
+        due = {job.repository for job in jobs} | {watched.address for watched in desk.lab.projects}
+        for address in self.pauses.keys() - due:
+            del self.pauses[address]
         wanted = {job.place(pair) for job in jobs for pair in job.pairs if pair.state == HANDED}
         for name in spool.ready(desk.spool, spool.JOBS):
             if name not in wanted:

@@ -385,3 +385,14 @@ def test_a_token_that_may_end_it_no_longer_is_told_and_given_up_in_the_end(rig: 
     rig.round()
     assert rig.publisher.desk.store.jobs() == []
     assert any("nobody could be told" in said for said in rig.said)
+
+
+def test_a_forge_that_does_not_come_back_is_no_trouble_once_its_repository_was_given_up(rig: Rig) -> None:
+    built(rig.repository(), HEAD)
+    rig.publisher.round()
+    rig.lab = replace(rig.lab, projects=())
+    failing(rig, "set_status", ForgeUnavailable("HTTP 503"))
+    rig.round()
+    assert rig.publisher.pauses[f"github:{NAME}"].trouble == "HTTP 503"
+    rig.round(2 * DAY)
+    assert (rig.publisher.desk.store.jobs(), rig.publisher.pauses) == ([], {})
