@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -122,21 +122,29 @@ def flock_owners(fd: int, kind: str) -> set[int]:
 def holds_flock(pid: int, fd: int, kind: str = "WRITE") -> bool:
     """Whether the process has the very open file by which a flock on `fd`'s file is held.
 
-    False for a process that is gone. Raises PermissionError where we may not look into it. /proc/PID/fdinfo names
-    the locks of each open file in lines `lock: 1: FLOCK  ADVISORY  WRITE …`.
+    False for a process that is gone. Raises PermissionError where we may not look into it.
     """
+    return any(_holding_descriptors(pid, fd, kind))
+
+
+def inherited_flock(fd: int) -> bool:
+    """Whether we were started with a descriptor that holds the flock on `fd`'s file: one not to be closed by exec."""
+    return any(os.get_inheritable(int(name)) for name in _holding_descriptors(os.getpid(), fd, "WRITE"))
+
+
+def _holding_descriptors(pid: int, fd: int, kind: str) -> Iterator[str]:
+    """/proc/PID/fdinfo names the locks of each open file in lines `lock: 1: FLOCK  ADVISORY  WRITE …`."""
     wanted = os.fstat(fd)
     folder = PROC / str(pid) / "fdinfo"
     try:
         names = [entry.name for entry in folder.iterdir()]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return
     for name in names:
         with suppress(FileNotFoundError, ProcessLookupError):
             lines = (folder / name).read_text("utf-8").splitlines()
             if any(line.startswith("lock:") and _is_lock_on(line.split()[1:], wanted, kind) for line in lines):
-                return True
-    return False
+                yield name
 
 
 def flock_holders(fd: int, kind: str = "WRITE") -> tuple[int, ...]:

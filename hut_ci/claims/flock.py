@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from hut_ci import proc
 from hut_ci.board.port_holder import who_holds
-from hut_ci.claims import Waiter, steals, tickets
-from hut_ci.claims.lock_note import holder_of, read_holder, write_note
+from hut_ci.claims import Waiter, notes, steals, tickets
+from hut_ci.claims.lock_note import holder_of, program, read_holder, write_note
 from hut_ci.claims.names import lock_name, queue_name
 from hut_ci.claims.safe_files import inner_folder, lock_folder, open_existing
 from hut_ci.claims.steals import Steal
@@ -122,7 +122,10 @@ def _keeps(lab: Lab, slot: Slot, pid: int) -> bool:
 def holder(lab: Lab, slot: Slot) -> Holder | None:
     """Who has the slot now; None when nobody has. Raises ConfigError for a lock file that cannot be trusted."""
     with _lock_file(lab, slot) as fd:
-        return None if fd is None else read_holder(fd)
+        found = None if fd is None else read_holder(fd)
+        if fd is None or found != notes.UNNAMED:
+            return found
+        return program(min(proc.flock_holders(fd), default=0))
 
 
 @contextmanager

@@ -51,11 +51,20 @@ def read_holder(fd: int) -> Holder | None:
     owner = proc.flock_owner(fd)
     if note and (owner in (None, note.pid) or note.host != socket.gethostname()):
         return note
+    kept = owner is not None and _holds(owner, fd)
     if is_free(fd):
         return None
-    if owner is None:
+    if owner is None or not kept:  # its number may be anybody's by now
         return notes.UNNAMED
-    return Holder(owner, proc.user(owner), socket.gethostname(), "", proc.program(owner))
+    return program(owner)
+
+
+def program(pid: int, remark: str = "") -> Holder:
+    """A process that has a lock and left no note; 0 for one that we cannot see."""
+    if not pid:
+        return notes.UNNAMED
+    name = proc.program(pid)
+    return Holder(pid, proc.user(pid), socket.gethostname(), "", ", ".join(part for part in (name, remark) if part))
 
 
 def is_own_hold(holder: Holder) -> bool:
@@ -65,16 +74,23 @@ def is_own_hold(holder: Holder) -> bool:
 
 
 def is_above_us(owner: int, fd: int) -> bool:
-    """Whether the process that took the lock, by the kernel's list, started us, or one of its children did.
+    """Whether who keeps the lock that `owner` took started us, or started us with it: it, or we, wait for our end.
 
-    Not by the note: a pid in another container's means another process here.
+    By the kernel's list, not by the note: a pid in another container's means another process here. A shell's
+    `flock 9` takes the lock for the shell and whatever that starts, and has ended by now.
     """
-    if owner not in proc.ancestors(os.getpid()):
-        return False
+    above = proc.ancestors(os.getpid())
+    if owner in above or not _holds(owner, fd):
+        return any(_holds(pid, fd, unseen=pid == owner) for pid in above) or proc.inherited_flock(fd)
+    return owner == os.getpid() and proc.inherited_flock(fd)
+
+
+def _holds(pid: int, fd: int, *, unseen: bool = True) -> bool:
+    """`unseen` is the answer for another user's process (sudo), whose number is all there is to go by."""
     try:
-        return proc.holds_flock(owner, fd)
-    except PermissionError:  # another user's (sudo), whose number is all there is to go by
-        return True
+        return proc.holds_flock(pid, fd)
+    except PermissionError:
+        return unseen
 
 
 def _sharer(fd: int) -> Holder | None:
@@ -85,5 +101,4 @@ def _sharer(fd: int) -> Holder | None:
             return None
         time.sleep(PROBE_SECONDS)
         found &= proc.flock_owners(fd, "READ")
-    pid = min(found, default=0)
-    return Holder(pid, proc.user(pid), socket.gethostname(), "", f"{proc.program(pid)}, a shared lock") if pid else None
+    return program(min(found), "a shared lock") if found else None

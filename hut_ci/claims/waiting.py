@@ -89,7 +89,8 @@ class Place:
         text = notes.held_sentence(self.slot.id, found, place, in_front, today)
         owner = proc.flock_owner(self.fd)
         if owner and is_above_us(owner, self.fd):
-            return Waiting(self.slot.id, found, place, f"{text}; it started this command", notes.IN_VAIN, in_vain=True)
+            why = "it started this command, or this command was started with its lock"
+            return Waiting(self.slot.id, found, place, f"{text}; {why}", notes.IN_VAIN, in_vain=True)
         advice = self._advice(found, owner)
         return Waiting(self.slot.id, found, place, f"{text}; {advice}" if advice else text, advice)
 

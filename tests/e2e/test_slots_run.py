@@ -7,6 +7,7 @@ import signal
 import subprocess
 import termios
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,36 @@ def test_who_has_the_slot_already_does_not_wait_for_itself(lab_of: LabOf, hut_ci
     assert all("this command would wait for it" in text for text in said[1:]), said
     assert "it started this command" in said[0]
     check_free_at_once(lab)
+
+
+GIVEN = {
+    "hut-01": "exec 9>{lock}; flock 9; {claim}; exit $?",
+    "hut-02": "exec 9>{lock}; flock 9; {claim} 9>&-; exit $?",
+    "hut-03": "exec 9>{lock}; flock 9; exec {claim}",
+    "hut-04": "exec flock --no-fork {lock} {claim}",
+}
+"""Locks of flock(1): kept by a shell and by us, by the shell alone, by us alone, and taken by us."""
+
+
+def test_nor_does_who_was_given_the_lock_by_flock_or_has_it_from_a_shell(hut_ci: HutCi) -> None:
+    """/proc/locks names a process that has ended, or ourselves."""
+    lab, locks = hut_ci.folder / "lab.yml", hut_ci.folder / "locks"
+    locks.mkdir(mode=0o700)
+    entries = "".join(f"  {slot}: {{serial: /dev/serial/by-id/{slot}}}\n" for slot in GIVEN)
+    lab.write_text(f"lock_dir: {locks}\nstate_dir: {hut_ci.folder}/state\nslots:\n{entries}")
+    with ExitStack() as running:
+        shells = []
+        for slot, script in GIVEN.items():
+            lock, claim = locks / f"{slot}.lock", f"{SCRIPT} slots run {slot} --lab {lab} --wait 9m -- true"
+            lock.touch(0o600)
+            argv = ["sh", "-c", script.format(lock=lock, claim=claim)]
+            shell = subprocess.Popen(argv, env=hut_ci.environ, stderr=subprocess.PIPE, text=True)
+            shells.append(running.enter_context(shell))
+            running.callback(shell.kill)
+        said = [shell.communicate(timeout=PATIENCE)[1] for shell in shells]
+    assert [shell.returncode for shell in shells] == [SlotError.exit_code] * len(GIVEN), said
+    assert all("this command would wait for it" in text for text in said), said
+    assert all("another program, which left no note" in text for text in said[:3]), said
 
 
 FAMILY = """
