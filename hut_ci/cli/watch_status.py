@@ -98,17 +98,28 @@ def _lines(known: dict[str, Any]) -> list[str]:
     if known["away_until"]:
         lines.append(f"away until {known['away_until']}")
     for entry in known.get("repositories", ()):
-        state = "looked at" if entry.get("watched", True) else "watched no longer, what is pending has to be ended"
-        lines.append(f"{entry['repository']}: {entry['trouble'] or state}, again at {entry['next']}")
+        lines.append(f"{entry['repository']}: {_state(entry)}{_again(entry)}")
         lines += _advice(entry)
     for entry in known.get("refused", ()):
         about = f"{entry['repository']} {entry['commit_sha'][:12]}"
-        lines.append(f"  {about}: not told yet: {entry['trouble']}, again at {entry['next']}")
+        lines.append(f"  {about}: not told yet: {entry['trouble']}{_again(entry)}")
         lines += _advice(entry)
     for job in known.get("jobs", ()):
         slots = ", ".join(f"{slot} {state}" for slot, state in job["slots"].items())
         lines.append(f"  {job['repository']} {job['line']} {job['commit_sha'][:12]}: {slots}")
     return lines
+
+
+def _state(entry: dict[str, Any]) -> str:
+    if entry["trouble"]:
+        return str(entry["trouble"])
+    if not entry.get("watched", True):
+        return "watched no longer, what is pending has to be ended"
+    return "looked at" if entry["next"] else "not looked at yet"
+
+
+def _again(entry: dict[str, Any]) -> str:
+    return f", again at {entry['next']}" if entry["next"] else ""
 
 
 def _advice(entry: dict[str, Any]) -> list[str]:
@@ -119,5 +130,8 @@ def _is_recent(at: object) -> bool:
     return isinstance(at, float) and time.time() - at < SILENT_SECONDS
 
 
-def _instant(moment: float) -> str:
+def _instant(moment: float) -> str | None:
+    """None where no moment has been set yet."""
+    if not moment:
+        return None
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

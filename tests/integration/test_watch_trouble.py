@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fakes.github import FakeGitHub
 from watch_rig import DAY, HEAD, NAME, NEWER, TOKEN, Rig, built, finals, settled, texts
 
+from hut_ci.cli.watch_status import status, written
 from hut_ci.errors import Cancelled, ForgeUnavailable, PublishError
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
@@ -396,3 +398,27 @@ def test_a_forge_that_does_not_come_back_is_no_trouble_once_its_repository_was_g
     assert rig.publisher.pauses[f"github:{NAME}"].trouble == "HTTP 503"
     rig.round(2 * DAY)
     assert (rig.publisher.desk.store.jobs(), rig.publisher.pauses) == ([], {})
+
+
+# --- what `watch status` says of it ---------------------------------------------------------------------------------
+
+
+def shown(rig: Rig) -> str:
+    written(rig.publisher)
+    lab = rig.folder / "lab.yml"
+    lab.write_text(f"state_dir: {rig.folder}/state\nslots: {{hut-01: {{serial: /dev/serial/by-id/board-1}}}}\n")
+    return str(CliRunner().invoke(status, ["--lab", str(lab)]).output)
+
+
+def test_a_repository_that_was_never_looked_at_is_not_looked_at_again(rig: Rig) -> None:
+    built(rig.repository(), HEAD)
+    seen: list[str] = []
+    rig.publisher.alive = lambda: seen.append(shown(rig))
+    rig.publisher.round()
+    assert f"github:{NAME}: not looked at yet\n" in seen[0]
+    assert f"github:{NAME}: looked at, again at 20" in shown(rig)
+    rig.lab = replace(rig.lab, projects=())
+    failing(rig, "set_status", PublishError("HTTP 403"))
+    rig.round()
+    assert f"github:{NAME}: watched no longer, what is pending has to be ended\n" in shown(rig)
+    assert "not told yet: HTTP 403, again at 20" in shown(rig)
