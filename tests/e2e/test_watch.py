@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from conftest import Firmware, LabOf
@@ -48,8 +50,12 @@ ADVICE = "`env -u GITHUB_TOKEN …`"
 class Watched:
     """A lab of one board, a repository with one built commit, and whatever was started."""
 
+    NEXT_CALLS: ClassVar = {"seen": "get_contents", "decided": "create_status"}
+    """What the publisher asks next; a forge that is slow there leaves the time to be killed at that point."""
+
     def __init__(self, hut_ci: HutCi, github: FakeGitHub, lab: VirtualLab, build: Path) -> None:
         self.hut_ci, self.github, self.lab = hut_ci, github, lab
+        self.forge: FakeGitHub | FakeGitLab = github
         with lab.lab_yml.open("a") as file:
             file.write(f'projects: {{"{GITHUB}": {{}}}}\n')
         github.add_token(GITHUB_TOKEN)
@@ -99,8 +105,10 @@ class Watched:
 class WatchedOnGitLab(Watched):
     """The same with a project of GitLab."""
 
+    NEXT_CALLS: ClassVar = {"seen": "get_raw_file", "decided": "create_status"}
+
     def __init__(self, hut_ci: HutCi, gitlab: FakeGitLab, lab: VirtualLab, build: Path) -> None:
-        self.hut_ci, self.lab = hut_ci, lab
+        self.hut_ci, self.lab, self.forge = hut_ci, lab, gitlab
         with lab.lab_yml.open("a") as file:
             file.write(f'projects: {{"{GITLAB}": {{}}}}\n')
         gitlab.add_token(GITLAB_TOKEN, username="lab_bot", kind="project", scopes=["api"], access_level=30)
@@ -114,8 +122,8 @@ class WatchedOnGitLab(Watched):
         return [(status["sha"], status["name"], status["status"]) for status in self.project.posted]
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = Deadline(PATIENCE)
+def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    deadline = Deadline(seconds)
     while not condition():
         assert not deadline.expired, f"in vain: {what}"
         time.sleep(0.01)
@@ -292,6 +300,31 @@ def test_systemd_and_status_hear_of_a_publisher_in_a_long_round(watched: Watched
     assert [entry["repository"] for entry in known["repositories"]]
 
 
+@pytest.mark.soak
+def test_fifty_pull_requests_at_once_on_two_virtual_boards(
+    hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
+) -> None:
+    """Each is answered on its own commit, once, and no board ever hears two writers."""
+    build = firmware("ready")
+    watched = Watched(hut_ci, github, lab_of(2), build)
+    watched.repo.runs.clear()
+    watched.repo.set_permission("ada", "write", "maintain")
+    watched.once()
+    heads = [f"{number:040x}" for number in range(1, 51)]
+    for number, sha in enumerate(heads, 1):
+        watched.repo.add_commit(sha, files={"hut.yml": HUT}, parents=[SHA])
+        watched.repo.add_pull(number, head_sha=sha)
+        watched.repo.add_run(head_sha=sha, event="pull_request").add_artifact("firmware-i2s", zipped(build))
+        watched.repo.add_comment(number, "/hil hut-01" if number % 2 else "/hil hut-02", login="ada")
+    with watched.started("bench"), watched.started("publisher", "--every", "5"):
+        until(lambda: sum(state == "success" for _, _, state in watched.posted()) >= 50, "fifty answers", 1800.0)
+    watched.once()
+    ends = {(sha, context): state for sha, context, state in watched.posted()}
+    assert ends == {(sha, f"hardware / hut-0{2 - number % 2}"): "success" for number, sha in enumerate(heads, 1)}
+    assert sum(state == "success" for _, _, state in watched.posted()) == 50
+    assert not any(board.violations for board in watched.lab.boards.values())
+
+
 # --- who holds what -------------------------------------------------------------------------------------------------
 
 
@@ -390,7 +423,19 @@ def _reported(watched: Watched) -> bool:
     return any(path.name[0] != "." for path in (watched.spool / "reports").glob("*-0"))
 
 
+def _outcomes(watched: Watched) -> list[str | None]:
+    """What was decided of everything that was seen, None for what was not yet; as it stands in the database."""
+    path = watched.lab.lab_yml.parent / "state" / "publisher" / "watch.db"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return [outcome for (outcome,) in db.execute("SELECT outcome FROM finding")]
+    except sqlite3.OperationalError:  # not there yet, or without its tables
+        return []
+
+
 POINTS: dict[str, tuple[str, Callable[[Watched], object]]] = {
+    "seen": ("publisher", lambda watched: None in _outcomes(watched)),
+    "decided": ("publisher", lambda watched: any(_outcomes(watched)) and not watched.states()),
     "pending posted": ("publisher", lambda watched: watched.states()),
     "handed over": ("publisher", lambda watched: list((watched.spool / "jobs").glob("*-0"))),
     "claimed": ("bench", _claimed),
@@ -418,6 +463,9 @@ def test_killed_at_a_point_the_end_is_the_same_on_gitlab(
 def check_kill(point: str, watched: Watched) -> None:
     """Killed there, and started again."""
     victim, reached = POINTS[point]
+    if point in watched.NEXT_CALLS:
+        watched.forge.slow_seconds = 5.0
+        watched.forge.fail(watched.NEXT_CALLS[point], "slow")
     with watched.started("bench") as bench, watched.started("publisher") as publisher:
         until(lambda: reached(watched), point)
         {"bench": bench, "publisher": publisher}[victim].send_signal(signal.SIGKILL)
