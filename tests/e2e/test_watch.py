@@ -24,6 +24,7 @@ from fakes.gitlab import FakeGitLab
 from fakes.gitlab_state import Project
 from live_run import claimed_apart
 from upstream import (
+    EARLIER,
     GITHUB,
     GITHUB_TOKEN,
     GITLAB,
@@ -315,7 +316,8 @@ def test_fifty_pull_requests_at_once_on_two_virtual_boards(
     for number, sha in enumerate(heads, 1):
         watched.repo.add_commit(sha, files={"hut.yml": HUT}, parents=[SHA])
         watched.repo.add_pull(number, head_sha=sha)
-        watched.repo.add_run(head_sha=sha, event="pull_request").add_artifact("firmware-i2s", zipped(build))
+        run = watched.repo.add_run(head_sha=sha, event="pull_request", head_branch=f"f{number}", created=EARLIER)
+        run.add_artifact("firmware-i2s", zipped(build))
         watched.repo.add_comment(number, "/hil hut-01" if number % 2 else "/hil hut-02", login="ada")
     with watched.started("bench"), watched.started("publisher", "--every", "5"):
         until(lambda: sum(state == "success" for _, _, state in watched.posted()) >= 50, "fifty answers", 1800.0)
