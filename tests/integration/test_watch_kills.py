@@ -79,21 +79,33 @@ def end_of(folder: Path, github: FakeGitHub, kill_at: int) -> tuple[Any, int]:
         built(repo, NEWER, push=None, event="pull_request", head_branch="f", created="2026-02-12T12:00:00Z")
         rig.round()
         happenings(rig)
-        fuse = Fuse(kill_at)
-        rig.restart(fuse.around)
-        for _ in range(6):
-            try:
-                rig.round()
-            except Killed:
-                rig.restart()
-        steps = fuse.steps
-        rig.restart()
-        rig.rounds(3)
+        steps = rounds_killed_at(rig, kill_at)
         assert settled(repo), (kill_at, repo.all_statuses())
-        ran = [(sha, slot) for sha, slot, _ in rig.bench.ran]
-        assert len({name for _, _, name in rig.bench.ran}) == len(ran), "nothing runs twice"
+        ran = ran_once(rig)
         replies = {n: sorted(comment["user"] for comment in repo.comments(n)) for n in (12, 13)}
         return (finals(repo), replies, repo.pulls[12].labels, sorted(ran)), steps
+
+
+def rounds_killed_at(rig: Rig, kill_at: int) -> int:
+    """Rounds of a publisher that is killed at a step and started again, to the end; the steps that were counted."""
+    fuse = Fuse(kill_at)
+    rig.restart(fuse.around)
+    for _ in range(6):
+        try:
+            rig.round()
+        except Killed:
+            rig.restart()
+    steps = fuse.steps
+    rig.restart()
+    rig.rounds(3)
+    return steps
+
+
+def ran_once(rig: Rig) -> list[tuple[str, str]]:
+    """Commit and slot of every run; no run was handed over twice."""
+    ran = [(sha, slot) for sha, slot, _ in rig.bench.ran]
+    assert len({name for _, _, name in rig.bench.ran}) == len(ran), "nothing runs twice"
+    return ran
 
 
 @pytest.fixture
@@ -122,21 +134,11 @@ def end_on_gitlab(folder: Path, kill_at: int) -> tuple[Any, int]:
         _pipeline(project, HEAD, "main", "push")
         request.add_note("/hil hut-01", author="ada")
         request.label("hil:hut-02", by="ada")
-        fuse = Fuse(kill_at)
-        rig.restart(fuse.around)
-        for _ in range(6):
-            try:
-                rig.round()
-            except Killed:
-                rig.restart()
-        steps = fuse.steps
-        rig.restart()
-        rig.rounds(3)
+        steps = rounds_killed_at(rig, kill_at)
         assert gitlab.violations == []
         ended = [(s["sha"], s["name"]) for s in project.posted if s["status"] not in ("pending", "running")]
         assert len(ended) == len(set(ended)), (kill_at, project.posted)
-        ran = [(sha, slot) for sha, slot, _ in rig.bench.ran]
-        assert len({name for _, _, name in rig.bench.ran}) == len(ran), "nothing runs twice"
+        ran = ran_once(rig)
         finals = {(status["sha"], status["name"]): status["status"] for status in project.posted}
         replies = sorted(note.author for note in request.notes)
         return (finals, replies, request.labels, [award.name for award in request.notes[0].awards], sorted(ran)), steps
