@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import Firmware, LabOf
 from console_script import SCRIPT, HutCi
-from live_run import check_free_at_once, check_report, claimed, claimed_apart, live, programs_with, project, start
+from live_run import check_free_at_once, check_report, claimed, claimed_apart, live, project, start
 from terminal import at_a_terminal, press, read_until
 
 from hut_ci.claims import flock
@@ -125,7 +125,12 @@ def test_a_hold_that_is_cancelled_while_it_repairs_leaves_nothing_held(
 ) -> None:
     """It had said to nobody that the slot is theirs."""
     lab = lab_of()
-    slow = {"on": ["/bin/sleep", "61.25"], "off": ["/bin/true"], "state": ["/bin/echo", "off"]}
+    switching = lab.lab_yml.with_name("switching")
+    slow = {
+        "on": ["/bin/sh", "-c", f": > '{switching}'; exec sleep 60"],
+        "off": ["/bin/true"],
+        "state": ["/bin/echo", "off"],
+    }
     text = yaml.safe_load(lab.lab_yml.read_text())
     text["slots"]["hut-01"]["power"] = {"command": slow, "timeout": 30}
     lab.lab_yml.write_text(yaml.safe_dump(text))
@@ -133,7 +138,7 @@ def test_a_hold_that_is_cancelled_while_it_repairs_leaves_nothing_held(
     write_intent(known.state_dir, "hut-01", choose(known, known.slots[0], {}))
     with start(hut_ci, "slots", "hold", "hut-01", "--why", "x", "--lab", lab.lab_yml) as holding:
         deadline = Deadline(PATIENCE)
-        while not programs_with("61.25"):
+        while not switching.exists():
             assert not deadline.expired
             time.sleep(0.02)
         assert flock.holder(known, known.slots[0]) is not None
