@@ -39,6 +39,7 @@ class Place:
         self._fd: int | None = open_file(folder, self.path.name)
         self._left_lying: tuple[int, Deadline] | None = None  # our place, and since when nobody took the free lock
         self._next_look = Deadline(0)
+        self._stranger = 0  # who took the lock when we last asked whether we are its child, and are not
 
     @property
     def fd(self) -> int:
@@ -88,9 +89,11 @@ class Place:
         today = datetime.now(UTC).date().isoformat()
         text = notes.held_sentence(self.slot.id, found, place, in_front, today)
         owner = proc.flock_owner(self.fd)
-        if owner and is_above_us(owner, self.fd):
-            why = "it started this command, or this command was started with its lock"
-            return Waiting(self.slot.id, found, place, f"{text}; {why}", notes.IN_VAIN, in_vain=True)
+        if owner and owner != self._stranger:  # asked once of each, because the answer costs a look at every ancestor
+            if is_above_us(owner, self.fd):
+                why = "it started this command, or this command was started with its lock"
+                return Waiting(self.slot.id, found, place, f"{text}; {why}", notes.IN_VAIN, in_vain=True)
+            self._stranger = owner
         advice = self._advice(found, owner)
         return Waiting(self.slot.id, found, place, f"{text}; {advice}" if advice else text, advice)
 
