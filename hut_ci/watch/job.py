@@ -27,7 +27,8 @@ class JobPair:
 class Job:
     """`document` is its hut.request.v1, of which `not_after` counts from the moment when it is announced.
 
-    `created` is Unix time. `looked` is the state of the forge's builds at the last look for the artifact.
+    `created` is Unix time, and `refused` since when the forge has not let it be announced. `looked` is the state of
+    the forge's builds at the last look for the artifact.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Job:
     created: float
     state: str = ASKED
     looked: str = ""
+    refused: float | None = None
 
     def place(self, pair: JobPair) -> str:
         """The name of a pair's folders in the spool: letters, digits and dashes."""

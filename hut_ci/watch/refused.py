@@ -14,13 +14,12 @@ FIRST_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`what` was refused and what to do about it; since when, how often, and when it is tried again (Unix time)."""
+    """`what` was refused and what to do about it; how often, and when it is tried again (Unix time)."""
 
     repository: str
     commit_sha: str
     what: str
     todo: str
-    since: float
     again: float
     tries: int = 1
 
@@ -47,7 +46,6 @@ class Refusals:
             tries = before.tries + 1 if before is not None else 1
             self.known[job.id] = Refusal(
                 *(job.repository, job.commit_sha, error.what, error.todo),
-                since=before.since if before is not None else now,
                 again=now + pause_seconds(tries, FIRST_SECONDS),
                 tries=tries,
             )

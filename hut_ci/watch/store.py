@@ -127,6 +127,7 @@ class Store:
             created=row["created"],
             state=row["state"],
             looked=row["looked"],
+            refused=row["refused"],
         )
 
     def announce(self, job: Job, document: Mapping[str, Any]) -> None:
@@ -137,11 +138,15 @@ class Store:
         )
 
     def announced(self, job: Job) -> None:
-        self._db.execute("UPDATE job SET state = ? WHERE id = ? AND state != ?", (OPEN, job.id, DONE))
+        self._db.execute("UPDATE job SET state = ?, refused = NULL WHERE id = ? AND state != ?", (OPEN, job.id, DONE))
+
+    def refused(self, job: Job, now: float) -> None:
+        """The forge does not take its announcement; the first time counts."""
+        self._db.execute("UPDATE job SET refused = COALESCE(refused, ?) WHERE id = ?", (now, job.id))
 
     def recall(self, job: Job) -> None:
         """The lab went away before it began: the job is announced once more when it is back."""
-        self._db.execute("UPDATE job SET state = ? WHERE id = ? AND state != ?", (ASKED, job.id, DONE))
+        self._db.execute("UPDATE job SET state = ?, refused = NULL WHERE id = ? AND state != ?", (ASKED, job.id, DONE))
 
     def looked(self, job: Job, builds: str) -> None:
         self._db.execute("UPDATE job SET looked = ? WHERE id = ?", (builds, job.id))

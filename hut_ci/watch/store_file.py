@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hut_ci.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
 TABLES = """
 CREATE TABLE mark (repository TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (repository, name));
 CREATE TABLE finding (
@@ -16,7 +16,7 @@ CREATE TABLE finding (
 );
 CREATE TABLE job (
     id TEXT PRIMARY KEY, repository TEXT NOT NULL, line TEXT NOT NULL, commit_sha TEXT NOT NULL, document TEXT NOT NULL,
-    state TEXT NOT NULL, looked TEXT NOT NULL DEFAULT '', created REAL NOT NULL
+    state TEXT NOT NULL, looked TEXT NOT NULL DEFAULT '', created REAL NOT NULL, refused REAL
 );
 CREATE TABLE pair (
     job TEXT, number INTEGER, slot TEXT NOT NULL, state TEXT NOT NULL, report TEXT, handed REAL,
@@ -25,6 +25,8 @@ CREATE TABLE pair (
 CREATE INDEX open_findings ON finding (closed) WHERE closed = 0;
 CREATE INDEX open_jobs ON job (state) WHERE state != 'done';
 """
+STEPS = {0: TABLES, 1: "ALTER TABLE job ADD COLUMN refused REAL;"}
+"""From each version to the present one."""
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -58,5 +60,5 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         )
     if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise sqlite3.DatabaseError(found)
-    if version == 0:
-        db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    if version in STEPS:
+        db.executescript(f"BEGIN; {STEPS[version]} PRAGMA user_version = {VERSION}; COMMIT;")

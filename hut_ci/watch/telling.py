@@ -45,7 +45,10 @@ def _announce_one(desk: Desk, watched: Watched, forge: Forge, away: str | None, 
         desk.store.announced(job)
     elif job.state in NEW:
         refused = desk.attempt(job, partial(_post_pending, desk, watched, forge, job))
-        if refused is not None and desk.clock() - refused.since > UNTOLD.total_seconds():
+        if refused is None:
+            return
+        desk.store.refused(job, desk.clock())
+        if job.refused is not None and desk.clock() - job.refused > UNTOLD.total_seconds():
             desk.answer(job, Evidence("publish_failed", {"what": refused.what}), (WAITING,))
 
 

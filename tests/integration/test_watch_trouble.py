@@ -18,6 +18,7 @@ from watch_rig import DAY, HEAD, NAME, NEWER, TOKEN, Rig, built, finals, settled
 
 from hut_ci.cli.watch_status import status, written
 from hut_ci.errors import Cancelled, ForgeUnavailable, PublishError
+from hut_ci.watch.decide import ANSWER_SECONDS
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
 
@@ -188,12 +189,16 @@ def test_a_token_that_may_post_no_status_keeps_nothing_from_being_looked_at(rig:
     assert rig.publisher.desk.refusals.known == {}
 
 
-def test_a_pending_status_that_is_refused_for_a_day_is_given_up(rig: Rig) -> None:
+@pytest.mark.parametrize("once", [False, True], ids=["one publisher", "a new publisher each time"])
+def test_a_pending_status_that_is_refused_for_a_day_is_given_up(rig: Rig, once: bool) -> None:
+    """Also where cron starts the publisher (`--once`), so that none of them lives for a day."""
     repo = rig.repository()
     built(repo, HEAD)
-    failing(rig, "set_status", PublishError("HTTP 422"), lambda _sha, context, *_: context == "hardware")
-    for _ in range(6):
-        rig.clock.now += DAY / 2
+    rounds = int(3 * DAY / (ANSWER_SECONDS / 2))
+    for number in range(rounds):
+        if once or not number:
+            failing(rig, "set_status", PublishError("HTTP 422"), lambda _sha, context, *_: context == "hardware")
+        rig.clock.now += ANSWER_SECONDS / 2
         rig.bench.round()
         rig.round()
     assert rig.publisher.desk.store.jobs() == []

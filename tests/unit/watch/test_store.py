@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,22 @@ def test_a_kill_loses_nothing_that_was_returned_from(tmp_path: Path) -> None:
     assert ended.returncode == -9
     with Store(tmp_path / "watch.db") as store:
         assert store.marks("r") == {"n": "1"}
+
+
+def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "watch.db"
+    with Store(path) as store:
+        store.see(REPOSITORY, [FINDING], {"etag": "1"}, 0.0)
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript("ALTER TABLE job DROP COLUMN refused; PRAGMA user_version = 1;")
+    with Store(path) as store:
+        assert store.undecided(REPOSITORY) == [FINDING]
+        store.decide(REPOSITORY, FINDING, "run", None, JOB)
+        for now in (5.0, 6.0):
+            store.refused(JOB, now)
+        assert [known.refused for known in store.jobs()] == [5.0]
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_a_newer_or_broken_file_is_refused(tmp_path: Path) -> None:
