@@ -172,8 +172,11 @@ def _open_local(port: str, baud: int) -> Line:
 
 
 def _open_remote(url: str, baud: int) -> Line:
+    from hut_ci.board.remote_port import RemotePort  # few labs have one
+
+    device = RemotePort(baudrate=baud, timeout=REMOTE_POLL_SECONDS)
     try:
-        device = serial.serial_for_url(url, do_not_open=True, baudrate=baud, timeout=REMOTE_POLL_SECONDS)
+        device.port = url
         device.dtr = device.rts = False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # pyserial 3.5 calls Thread.setDaemon
