@@ -254,18 +254,23 @@ def test_a_stopped_command_stops_with_all_that_is_above_it(lab_of: LabOf, hut_ci
     (hut_ci.folder / "talk").write_text("echo ready; while read line; do echo got-$line; done; echo over")
     run = f"{SCRIPT} slots run hut-01 --lab {lab.lab_yml} -- sh talk"
     (hut_ci.folder / "Makefile").write_text(f"flash:\n\t@{run}\n")
-    shell = ("--norc", "--noprofile", "-i")
+    job = COMMANDS[command].format(run=run).encode()
+    shell, prompt = ("--norc", "--noprofile", "-i"), b"what next? "  # before it, bash may lose what is typed
+    hut_ci.environ["PS1"] = prompt.decode()
     with at_a_terminal(hut_ci, *shell, program="/bin/bash") as (bash, tty):
-        os.write(tty, COMMANDS[command].format(run=run).encode() + b"\n")
+        read_until(tty, prompt)
+        os.write(tty, job + b"\n")
         read_until(tty, b"\nready")
         press(tty, termios.VSUSP)
-        read_until(tty, b"Stopped")
+        assert b"Stopped" in read_until(tty, prompt)
         with pytest.raises(SlotError), claimed(lab):
             pass
-        os.write(tty, b"fg\nhello\n")
+        os.write(tty, b"fg\n")
+        read_until(tty, job)
+        os.write(tty, b"hello\n")
         read_until(tty, b"got-hello")
         press(tty, termios.VEOF)
-        read_until(tty, b"over")
+        assert b"over" in read_until(tty, prompt)
         os.write(tty, b"exit 6\n")
         assert bash.wait(PATIENCE) == 6
     check_free_at_once(lab)
