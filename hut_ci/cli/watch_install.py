@@ -33,7 +33,7 @@ CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
 @click.option(
     "--lab",
     "lab_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, resolve_path=True),
     default=Path("/etc/hut-ci/lab.yml"),
     show_default=True,
     help="Lab file of the services.",

@@ -57,6 +57,17 @@ def test_lab_yml_says_where_the_spool_is_and_twice_is_harmless(root: Path) -> No
     assert copy.read_text() == text
 
 
+def test_services_find_a_lab_yml_that_was_named_from_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab.yml").write_text(f"{LAB}spool_dir: /var/spool/hut-ci\n")
+    monkeypatch.chdir(tmp_path)
+    argv = ["watch", "install", "--lab", "lab.yml", "--root", "made"]
+    assert CliRunner().invoke(hut_ci, argv, catch_exceptions=False).exit_code == 0
+    for service in SERVICES:
+        assert unit(tmp_path / "made", service)["ExecStart"].endswith(f" --lab {tmp_path / 'lab.yml'}")
+
+
 def test_the_publisher_has_the_token_and_no_board(root: Path) -> None:
     service = unit(root, SERVICES[1])
     assert service["User"] == PUBLISHER_USER
