@@ -37,16 +37,20 @@ def selftest(lab: Lab, one: Slot, other: Slot, wait: float, log: Callable[[str],
         def start(slot: Slot, wait: float) -> Keeper:
             return running.enter_context(keeper(lab, slot, WHY, seconds=HOLD_SECONDS, wait=wait))
 
+        def held(claimant: Keeper, slot: Slot) -> dict[str, Any]:
+            """Whoever else has the slot is logged, too."""
+            return _log(log, slot, claimant.until("held", lambda event: _log_other(log, slot, event, first.pid)))
+
         first = start(one, wait)
-        held_first = _log(log, one, first.until("held"))
+        held_first = held(first, one)
         second = start(one, max(wait, QUEUE_SECONDS))
         queued = _log(log, one, next(second.events()))
         third = start(other, wait)
-        held_third = _log(log, other, third.until("held"))
+        held_third = held(third, other)
         first.release()
         left_first = _log(log, one, first.until("released"))
         # Where the lock excludes nobody, the second holds already.
-        held_second = queued if queued["event"] == "held" else _log(log, one, second.until("held"))
+        held_second = queued if queued["event"] == "held" else held(second, one)
         third.release()
         left_third = _log(log, other, third.until("released"))
         second.release()
@@ -67,6 +71,11 @@ def problems(spans: Sequence[Span]) -> list[str]:
     if apart and not any(max(a.held, b.held) < min(a.released, b.released) for a, b in apart):
         found.append("no two slots were held at the same time")
     return found
+
+
+def _log_other(log: Callable[[str], None], slot: Slot, event: dict[str, Any], ours: int) -> None:
+    if event["holder"] not in (None, ours):
+        _log(log, slot, event)
 
 
 def _log(log: Callable[[str], None], slot: Slot, event: dict[str, Any]) -> dict[str, Any]:

@@ -110,18 +110,27 @@ def selftest(slot_ids: tuple[str, ...], wait: float, folder: Path | None, lab_pa
     one, other = _two(lab, slot_ids)
     _check_host(lab)
     notes = _check_folder(lab)
-    lines = [f"note: {note}" for note in notes]
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        """At once: a slot in use may be waited for."""
+        lines.append(line)
+        click.echo(line, err=as_json)
+
+    for note in notes:
+        tell(f"note: {note}")
     with cancellation():
-        spans = run_selftest(lab, one, other, wait, lines.append)
+        spans = run_selftest(lab, one, other, wait, tell)
     wrong = problems(spans)
-    lines += [*wrong, f"same slot serialises, different slots overlap: {'FAILED' if wrong else 'ok'}"]
+    for line in (*wrong, f"same slot serialises, different slots overlap: {'FAILED' if wrong else 'ok'}"):
+        tell(line)
     path = _write(folder, "lock_selftest", lines)
     if as_json:
         facts = [{"slot": s.slot, "pid": s.pid, "held": s.held, "released": s.released} for s in spans]
         document = {"result": "failed" if wrong else "ok", "problems": wrong, "notes": notes, "spans": facts}
         give({**document, "evidence": path and str(path)})
-    else:
-        click.echo("\n".join([*lines, *([f"evidence: {path}"] if path else [])]))
+    elif path:
+        click.echo(f"evidence: {path}")
     if wrong:
         raise SlotError(
             "the slots of this lab do not exclude each other",

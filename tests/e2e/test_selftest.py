@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import LabOf
 from console_script import HutCi
-from live_run import check_free_at_once, claimed
+from live_run import check_free_at_once, claimed, claimed_apart, start
 
 from hut_ci.claims.selftest import HOLD_SECONDS, Span, problems, selftest
 from hut_ci.cli.slot_evidence import new_file
@@ -100,6 +100,13 @@ def test_a_slot_in_use_blocks_it(lab_of: LabOf, hut_ci: HutCi) -> None:
     with claimed(lab):
         busy = hut_ci("slots", "selftest", "--wait", "0.2", "--lab", lab.lab_yml)
     assert (busy.code, "is held by" in busy.stderr) == (4, True)
+
+
+@pytest.mark.real
+def test_who_waits_for_a_slot_in_use_sees_who_has_it(lab_of: LabOf, hut_ci: HutCi) -> None:
+    lab = lab_of(2)
+    with claimed_apart(lab), start(hut_ci, "slots", "selftest", "--json", "--lab", lab.lab_yml) as waiting:
+        waiting.wait_for("hut-01 waiting .hut-01 is held by")
 
 
 def test_one_slot_is_not_enough(lab_of: LabOf, hut_ci: HutCi) -> None:
