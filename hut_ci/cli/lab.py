@@ -74,7 +74,9 @@ def _instant(text: str) -> str:
 
 
 def _unwritable(lab: Lab, error: OSError) -> ConfigError:
-    return ConfigError(
+    from hut_ci.host_fault import host_fault
+
+    return host_fault(error, f"{lab.spool} cannot be written") or ConfigError(
         f"{lab.spool} cannot be written: {error.strerror}",
         why="this user is not in the lab's group",
         todo="`usermod -aG hut-lab USER`, then log in again",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 2.0
 """Between two looks at the spool; a forge is asked less often."""
+FAULT_SECONDS = 10.0
+"""Between two rounds while the disk is full."""
 UNANSWERED = PublishError.exit_code
 lab_option = click.option("--lab", "lab_path", type=click.Path(path_type=Path), help=LAB_HELP)
 once_option = click.option("--once", is_flag=True, help="One round, then end.")
@@ -152,15 +155,34 @@ def _rounds(
     try:
         with cancellation():
             while True:
-                work()
-                _alive(told)
+                wait = TICK_SECONDS
+                try:
+                    work()
+                    _alive(told)
+                except (OSError, sqlite3.Error) as error:
+                    _told_of_fault(error, last_chance=once)
+                    wait = FAULT_SECONDS
                 if once and not more():
                     return
-                time.sleep(0.2 if once else TICK_SECONDS)
+                time.sleep(0.2 if once else wait)
     except Cancelled as error:
         notify(address, "STOPPING=1")
         if once or error.signal_number != signal.SIGTERM:
             raise
+
+
+def _told_of_fault(error: Exception, *, last_chance: bool) -> None:
+    """Say what this host lacks, and go on: a round that was cut off is begun again. Raises what is no such fault."""
+    from hut_ci.host_fault import host_fault
+    from hut_ci.watch.notify import notify
+
+    fault = host_fault(error, "this round was cut off")
+    if fault is None:
+        raise error
+    if last_chance:
+        raise fault from error
+    _say(f"{fault.what}; {fault.todo}")
+    notify(os.environ.get("NOTIFY_SOCKET"), "WATCHDOG=1", f"STATUS={fault.what}")
 
 
 def _alive(told: Callable[[], str]) -> None:

@@ -69,8 +69,9 @@ class Bench:
         for _name, child in self.running.values():
             child.terminate()
         for name, child in self.running.values():
-            out = spool.begin(self.folder, name)
-            (out / TRIES).write_text(str(self._tries(out) - 1))
+            with suppress(OSError):  # on a full disk it was a try
+                out = spool.begin(self.folder, name)
+                (out / TRIES).write_text(str(self._tries(out) - 1))
             with suppress(subprocess.TimeoutExpired):
                 child.wait(END_SECONDS)
 

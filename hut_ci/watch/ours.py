@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hut_ci.errors import ConfigError
+from hut_ci.host_fault import host_fault
 
 
 def private_folder(folder: Path) -> Path:
@@ -17,7 +18,7 @@ def private_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         found = folder.stat()
     except OSError as error:
-        raise ConfigError(
+        raise host_fault(error, f"{folder} cannot be made") or ConfigError(
             f"{folder} cannot be made: {error.strerror}",
             why="this user may not write there",
             todo="name another folder: `--state`",
@@ -40,7 +41,7 @@ def alone(lock: Path) -> Iterator[None]:
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise ConfigError(
+        raise host_fault(error, f"{lock} cannot be opened") or ConfigError(
             f"{lock} cannot be opened: {error.strerror}",
             why="this process of `hut-ci watch` is another user's here",
             todo="start it as that user, or name another `spool_dir` in lab.yml",

@@ -18,6 +18,7 @@ from typing import Any
 from hut_ci import contracts
 from hut_ci.claims.safe_files import inner_folder, lock_folder
 from hut_ci.errors import ConfigError
+from hut_ci.host_fault import host_fault
 from hut_ci.model import Artifact, Request
 from hut_ci.reports.atomic import sync_folder
 from hut_ci.stages.artifact import MAX_FILE
@@ -200,7 +201,7 @@ def make(spool: Path, side: str) -> None:
         except FileExistsError:
             pass
         except OSError as error:
-            raise ConfigError(
+            raise host_fault(error, f"{spool / side} cannot be made") or ConfigError(
                 f"{spool / side} cannot be made: {error.strerror}",
                 why="this user may not write to the spool",
                 todo="`hut-ci watch install` makes both folders; or name another `spool_dir` in lab.yml",

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from hut_ci.errors import ConfigError
+from hut_ci.host_fault import host_fault
 
 VERSION = 2
 TABLES = """
@@ -30,19 +31,28 @@ STEPS = {0: TABLES, 1: "ALTER TABLE job ADD COLUMN refused REAL;"}
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """The file with its tables, made if need be. Raises ConfigError where it is damaged or of a newer version."""
-    db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-    db.row_factory = sqlite3.Row
+    """The file with its tables, made if need be.
+
+    Raises ConfigError where it is damaged, of a newer version, or where this host cannot keep it.
+    """
     try:
-        _prepare(db, path)
+        return _prepared(path)
     except sqlite3.DatabaseError as error:
-        db.close()
+        if fault := host_fault(error, f"{path} cannot be used"):
+            raise fault from error
         raise ConfigError(
             f"{path} cannot be used: {error}",
             why="it is damaged, or no database of ours",
             todo="move it away: the newest commit of each branch is then tested once more",
         ) from error
-    except ConfigError:
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+    try:
+        db.row_factory = sqlite3.Row
+        _prepare(db, path)
+    except BaseException:
         db.close()
         raise
     return db

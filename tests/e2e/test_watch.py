@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -11,18 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from conftest import Firmware, LabOf
-from console_script import HutCi
+from console_script import SCRIPT, HutCi
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
 from fakes.gitlab import FakeGitLab
 from fakes.gitlab_state import Project
 from live_run import claimed_apart
+from mounts import may_mount
 from upstream import (
     EARLIER,
     GITHUB,
@@ -300,6 +302,54 @@ def test_systemd_and_status_hear_of_a_publisher_in_a_long_round(watched: Watched
     assert all(entry.startswith("WATCHDOG=1\nSTATUS=") for entry in heard[1:])
     known = json.loads((watched.spool / "jobs" / "status.json").read_bytes())
     assert [entry["repository"] for entry in known["repositories"]]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not may_mount(), reason="no mount namespace may be made here")
+def test_a_disk_that_is_full_for_a_while(watched: Watched) -> None:
+    """Who polls goes on when there is room again; who came once is told what is wrong, which is no bug."""
+    state = watched.spool.parent
+    state.mkdir(exist_ok=True)
+    script = f'mount -t tmpfs -o size=1m tmpfs {state} && exec "$@"'
+    argv = ["unshare", "--mount", "/bin/bash", "-c", script, "-", str(SCRIPT)]
+    words = ("watch", "publisher", "--every", "5", "--lab", str(watched.lab.lab_yml))
+    environ = {**watched.hut_ci.environ, "PATH": os.environ["PATH"]}
+    with subprocess.Popen([*argv, *words], env=environ, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            seen = Path(f"/proc/{process.pid}/root{state}")  # a view from its own mounts
+            alive = seen / "spool" / "jobs" / "status.json"
+            until(alive.exists, "it has looked")
+            filler = seen / "filler"
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            assert process.stderr is not None
+            assert "make room" in next(line for line in process.stderr if "this round was cut off" in line)
+            inside = [str(shutil.which("nsenter")), "--target", str(process.pid), "--mount", str(SCRIPT)]
+            away = [*inside, "lab", "away", "--until", "2099-01-01", "--lab", str(watched.lab.lab_yml)]
+            refused = subprocess.run(away, env=environ, capture_output=True, text=True, check=False)
+            assert (refused.returncode, "No space left on device" in refused.stderr) == (2, True), refused
+            filler.unlink()
+            at = time.time()
+            until(lambda: json.loads(alive.read_text())["at"] > at, "it goes on")
+        finally:
+            process.kill()
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not may_mount(), reason="no mount namespace may be made here")
+@pytest.mark.parametrize("process", ["publisher", "bench"])
+def test_a_full_disk_is_no_bug(watched: Watched, process: str) -> None:
+    state = watched.spool.parent
+    state.mkdir(exist_ok=True)
+    script = f'mount -t tmpfs -o size=64k tmpfs {state} && {{ head -c 1m /dev/zero >{state}/filler; exec "$@"; }}'
+    argv = ["unshare", "--mount", "/bin/bash", "-c", script, "-", str(SCRIPT)]
+    environ = {**watched.hut_ci.environ, "PATH": os.environ["PATH"]}
+    if process == "bench":
+        del environ["GITHUB_TOKEN"]
+    words = ("watch", process, "--once", "--lab", str(watched.lab.lab_yml))
+    ended = subprocess.run([*argv, *words], env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (ended.returncode, "No space left on device" in ended.stderr) == (2, True), ended
 
 
 @pytest.mark.soak

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -14,6 +13,7 @@ import pytest
 from conftest import Firmware, LabOf
 from console_script import SCRIPT, HutCi
 from fakes.github import FakeGitHub
+from mounts import may_mount
 from upstream import GITHUB_TOKEN, HUT, NAME, SHA, zipped
 
 from hut_ci import config
@@ -33,10 +33,7 @@ exec env -i PATH="$PATH" "$@"
 
 def may_install() -> bool:
     """Otherwise the lines for good are not typed: they begin with sudo."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd-sysusers", "systemd-tmpfiles"))):
-        return False
-    argv = [shutil.which("unshare") or "", "--mount", "true"]
-    return subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 0
+    return may_mount() and all(map(shutil.which, ("systemd-sysusers", "systemd-tmpfiles")))
 
 
 def typed(heading: str) -> list[list[str]]:

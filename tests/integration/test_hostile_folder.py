@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from hostile_folder import CASES
+from mounts import UNSHARE, may_mount
 from test_storm import two_users
 
 PROGRAM = Path(__file__).with_name("hostile_folder.py")
-UNSHARE = shutil.which("unshare")
 # what the first and the second of two users are told
 OUTCOMES = {
     "symlink": ("ConfigError", "ConfigError"),
@@ -27,12 +26,6 @@ OUTCOMES = {
     "read_only": ("ConfigError", "ConfigError"),
     "full_disk": ("held", "slot_busy"),
 }
-
-
-def may_mount() -> bool:
-    if os.geteuid() != 0 or UNSHARE is None:
-        return False
-    return subprocess.run([UNSHARE, "--mount", "/bin/true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture

@@ -118,6 +118,10 @@ def test_a_newer_or_broken_file_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(ConfigError, match="newer hut-ci"):
         Store(tmp_path / "watch.db")
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(ConfigError, match="unable to open") as refused:
+        Store(tmp_path / "folder.db")
+    assert "move it away" not in refused.value.todo, "what is pending would never be ended"
     (tmp_path / "broken.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(ConfigError, match="cannot be used"):
         Store(tmp_path / "broken.db")
