@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 FILE = "status.json"
 SILENT_SECONDS = 120.0
+LATEST = 32503680000.0
+"""The year 3000; what a damaged file says beyond is no moment."""
 
 
 EXAMPLES = """
@@ -38,10 +42,12 @@ def status(lab_path: Path | None, as_json: bool) -> int:
     from hut_ci.watch.away import BENCH, away_until
 
     lab = lab_at(lab_path)
+    _refuse_unreadable(lab.spool)
     known: dict[str, Any] = dict(spool.note(lab.spool, spool.JOBS, FILE, 1 << 20))
     alive = {"publisher": known.get("at"), "bench": spool.note(lab.spool, spool.REPORTS, BENCH).get("alive")}
     there = {name: _is_recent(at) for name, at in alive.items()}
-    known = {**known, "processes": there, "away_until": away_until(lab.spool, time.time())}
+    last = {name: _last(at) for name, at in alive.items()}
+    known = {**known, "processes": there, "last": last, "away_until": away_until(lab.spool, time.time())}
     if as_json:
         click.echo(json.dumps(known, indent=2))
     else:
@@ -94,7 +100,12 @@ def written(made: Publisher) -> str:
 
 
 def _lines(known: dict[str, Any]) -> list[str]:
-    lines = [f"{name}: {'runs' if there else 'does not run'}" for name, there in known["processes"].items()]
+    lines = []
+    for name, there in known["processes"].items():
+        silent = f"last heard of at {last}" if (last := known["last"][name]) else "was never heard of"
+        lines.append(f"{name}: {'runs' if there else silent}")
+    if not all(known["processes"].values()):
+        lines.append("    do: `systemctl status 'hut-ci-watch-*'`, or start `hut-ci watch`")
     if known["away_until"]:
         lines.append(f"away until {known['away_until']}")
     for entry in known.get("repositories", ()):
@@ -124,6 +135,27 @@ def _again(entry: dict[str, Any]) -> str:
 
 def _advice(entry: dict[str, Any]) -> list[str]:
     return [f"    do: {entry['todo']}"] if entry.get("todo") else []
+
+
+def _refuse_unreadable(folder: Path) -> None:
+    """Raises ConfigError where it is there and not for this user, who would be told that nothing runs."""
+    from hut_ci.errors import ConfigError
+    from hut_ci.watch import spool
+
+    for side in (spool.JOBS, spool.REPORTS):
+        try:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.scandir(folder / side).close()
+        except PermissionError as error:
+            raise ConfigError(
+                f"{folder / side} cannot be looked into: {error.strerror}",
+                why="this user is not in the lab's group",
+                todo="`usermod -aG hut-lab USER`, then log in again; or ask with sudo",
+            ) from error
+
+
+def _last(at: object) -> str | None:
+    return _instant(at) if isinstance(at, float) and 0 < at < LATEST else None
 
 
 def _is_recent(at: object) -> bool:

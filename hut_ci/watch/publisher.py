@@ -112,7 +112,10 @@ class Publisher:
         self._beat()
 
     def _beat(self) -> None:
-        """Tell that we live, not more often than anybody wants to hear it; a step that hangs does not get here."""
+        """Tell that we live, not more often than anybody wants to hear it; a step that hangs does not get here.
+
+        Nor does a download of which nothing comes.
+        """
         if self.desk.clock() >= self.beaten + BEAT_SECONDS:
             self.beaten = self.desk.clock()
             self.alive()
@@ -179,7 +182,7 @@ class Publisher:
         desk, deadline = self.desk, Deadline(DOWNLOAD_SECONDS)
         forge, request = self.open_forge(watched, deadline), request_of(turn.job)
         try:
-            hand_over(turn, request, forge.builds, self.cache, desk.spool, deadline, lambda _text, _percent: None)
+            hand_over(turn, request, forge.builds, self.cache, desk.spool, deadline, lambda *_: self._beat())
         except (BuildRunning, NoRun):
             desk.store.looked(turn.job, desk.store.marks(watched.address).get(BUILDS, "") or "none")
         except HutCiError as error:

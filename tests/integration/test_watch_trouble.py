@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -17,8 +19,11 @@ from fakes.github import FakeGitHub
 from watch_rig import DAY, HEAD, NAME, NEWER, TOKEN, Rig, built, finals, settled, texts
 
 from hut_ci.cli.watch_status import status, written
-from hut_ci.errors import Cancelled, ForgeUnavailable, PublishError
+from hut_ci.deadline import Deadline
+from hut_ci.errors import Cancelled, ConfigError, ForgeUnavailable, PublishError
+from hut_ci.model import Watched
 from hut_ci.watch.decide import ANSWER_SECONDS
+from hut_ci.watch.forge import Forge
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
 
@@ -295,6 +300,38 @@ def test_a_slow_forge_is_no_hang_and_a_hang_is_one(tmp_path: Path, github: FakeG
         assert len(beats) == count
 
 
+def test_a_slow_download_is_no_hang(rig: Rig) -> None:
+    built(rig.repository(), HEAD)
+    opened = rig.publisher.open_forge
+
+    def slow(watched: Watched, deadline: Deadline) -> Forge:
+        forge = opened(watched, deadline)
+        return replace(forge, builds=Slow(forge.builds, rig))  # type: ignore[arg-type]
+
+    beats: list[float] = []
+    rig.publisher.open_forge, rig.publisher.alive = slow, lambda: beats.append(rig.clock.now)
+    rig.bench.round()
+    rig.round()
+    assert beats[-1] - beats[0] >= 540.0
+    assert max(later - earlier for earlier, later in pairwise(beats)) <= 60.0
+
+
+class Slow:
+    """Builds of which each download takes nine minutes, a part every minute."""
+
+    def __init__(self, inner: Any, rig: Rig) -> None:
+        self._inner, self._rig = inner, rig
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def download(self, product: Any, into: Path, on_progress: Callable[[int, int], None]) -> None:
+        for part in range(9):
+            self._rig.clock.now += 60.0
+            on_progress(part, 9)
+        self._inner.download(product, into, on_progress)
+
+
 # --- clocks, and limits that are none ------------------------------------------------------------------------------
 
 
@@ -427,3 +464,35 @@ def test_a_repository_that_was_never_looked_at_is_not_looked_at_again(rig: Rig) 
     rig.round()
     assert f"github:{NAME}: watched no longer, what is pending has to be ended\n" in shown(rig)
     assert "not told yet: HTTP 403, again at 20" in shown(rig)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_who_may_not_look_into_the_spool_is_told_so() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        lab = Path(folder) / "lab.yml"
+        lab.write_text(
+            f"spool_dir: {folder}/spool\nstate_dir: {folder}\nslots: {{hut-01: {{serial: /dev/serial/by-id/a}}}}\n"
+        )
+        (Path(folder) / "spool" / "jobs").mkdir(parents=True)
+        (Path(folder) / "spool").chmod(0o700)
+        ask = ["--lab", str(lab)]
+        answer = CliRunner().invoke(status, ask)
+        assert "publisher: was never heard of\nbench: was never heard of\n    do: " in answer.output
+        os.seteuid(65534)
+        try:
+            refused = CliRunner().invoke(status, ask)
+        finally:
+            os.seteuid(0)
+    assert isinstance(refused.exception, ConfigError)
+    assert "cannot be looked into: Permission denied" in refused.exception.what
+
+
+def test_a_process_that_was_there_is_told_from_one_that_never_was(rig: Rig) -> None:
+    rig.repository()
+    rig.round()
+    folder = rig.publisher.desk.spool
+    document = json.loads((folder / "jobs" / "status.json").read_text()) if shown(rig) else {}
+    (folder / "jobs" / "status.json").write_text(json.dumps({**document, "at": 1795000000.0}))
+    lab = str(rig.folder / "lab.yml")
+    assert "publisher: last heard of at 2026-11-18T" in CliRunner().invoke(status, ["--lab", lab]).output
