@@ -87,6 +87,9 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
         if not store.jobs():  # a repository that was removed has to be told so
             refuse_idle(lab)
         spool.sweep(lab.spool)
+        if not once:
+            names = ", ".join(project.address for project in lab.projects)
+            _say(f"watching {names}; a look every {every:g} s, Ctrl-C ends it")
         made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
         made.alive = lambda: _alive(lambda: _told(made))
         _rounds(made.round, once=once, told=lambda: _told(made))
@@ -118,6 +121,8 @@ def bench(lab_path: Path | None, once: bool) -> int:
             todo=f"start it without (`env -u {held[0]} …`); `hut-ci watch` alone does so",
         )
     lab = lab_at(lab_path)
+    if not once:
+        _say(f"{lab.name}: waiting for runs on {', '.join(slot.id for slot in lab.slots) or 'no slot at all'}")
     spool.make(lab.spool, spool.REPORTS)
     made = Bench(lab, lambda name, out: _start(lab, name, out), lambda slot: flock.holder(lab, slot) is not None, _say)
     with alone(lab.spool / spool.REPORTS / "lock"):

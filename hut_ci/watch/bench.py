@@ -39,6 +39,15 @@ Start = Callable[[str, Path], Child]
 """Begins the run of the job NAME, whose report goes to a folder."""
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """`about` says to a person which run it is."""
+
+    name: str
+    about: str
+    child: Child
+
+
 @dataclass(slots=True)
 class Bench:
     """`is_held` tells whether somebody else holds a slot: the job waits in the spool, and blocks no process."""
@@ -48,7 +57,8 @@ class Bench:
     is_held: Callable[[Slot], bool]
     say: Callable[[str], None]
     clock: Callable[[], float] = time.time
-    running: dict[str, tuple[str, Child]] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
+    """By slot."""
 
     @property
     def folder(self) -> Path:
@@ -59,26 +69,27 @@ class Bench:
         sign_of_life(self.folder, self.clock())
         self._reap()
         spool.clear(self.folder)
-        known = {*spool.ready(self.folder, spool.REPORTS), *(name for name, _ in self.running.values())}
+        known = {*spool.ready(self.folder, spool.REPORTS), *(run.name for run in self.running.values())}
         for name in spool.ready(self.folder, spool.JOBS):
             if name not in known:
                 self._consider(name)
 
     def stop(self) -> None:
         """End all runs properly; the next bench begins them again, and this was none of their tries."""
-        for _name, child in self.running.values():
-            child.terminate()
-        for name, child in self.running.values():
+        for run in self.running.values():
+            run.child.terminate()
+        for run in self.running.values():
             with suppress(OSError):  # on a full disk it was a try
-                out = spool.begin(self.folder, name)
+                out = spool.begin(self.folder, run.name)
                 (out / TRIES).write_text(str(self._tries(out) - 1))
             with suppress(subprocess.TimeoutExpired):
-                child.wait(END_SECONDS)
+                run.child.wait(END_SECONDS)
 
     def _consider(self, name: str) -> None:
         """Begin a job whose slot is free. One that is refused is left to its time limit."""
         try:
-            slot_id = spool.read_request(self.folder, name).pairs[0].slot
+            request = spool.read_request(self.folder, name)
+            slot_id = request.pairs[0].slot
             slot = self.lab.slot(slot_id)
             if slot_id in self.running or (slot is not None and self.is_held(slot)):
                 return
@@ -87,31 +98,32 @@ class Bench:
         except HutCiError as error:
             self.say(f"{name}: {error.what}")
             return
+        about = f"{request.repository} {request.commit_sha[:12]} on {slot_id}"
         out = spool.begin(self.folder, name)
         if (out / ENDED).exists() and _is_whole(out):
-            self.say(f"{name}: had ended")
+            self.say(f"{about}: had ended")
             spool.finish(self.folder, name)
             return
         if self._tries(out) >= MOST_TRIES:
-            self.say(f"{name}: given up after {MOST_TRIES} tries")
+            self.say(f"{about}: given up after {MOST_TRIES} tries")
             spool.finish(self.folder, name)
             return
         (out / TRIES).write_text(str(self._tries(out) + 1))
-        self.say(f"{name}: begins on {slot_id}")
-        self.running[slot_id] = (name, self.start(name, out))
+        self.say(f"{about}: begins")
+        self.running[slot_id] = Running(name, about, self.start(name, out))
 
     def _reap(self) -> None:
-        for slot_id, (name, child) in list(self.running.items()):
-            code = child.poll()
+        for slot_id, run in list(self.running.items()):
+            code = run.child.poll()
             if code is None:
                 continue
             del self.running[slot_id]
-            out = spool.begin(self.folder, name)
+            out = spool.begin(self.folder, run.name)
             if _is_whole(out) or self._tries(out) >= MOST_TRIES:
-                spool.finish(self.folder, name)
-                self.say(f"{name}: ended with {code}")
+                spool.finish(self.folder, run.name)
+                self.say(f"{run.about}: ended with {code}")
             else:
-                self.say(f"{name}: ended with {code} and no report; it is begun again")
+                self.say(f"{run.about}: ended with {code} and no report; it is begun again")
 
     def _tries(self, out: Path) -> int:
         with suppress(OSError, ValueError):

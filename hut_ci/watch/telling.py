@@ -173,6 +173,8 @@ def _tell(desk: Desk, forge: Forge, job: Job) -> None:
     whole = [] if unanswered(job) else [partial(_tell_whole, desk, forge, job, request)]
     each([*answered, *whole], lambda step: step())
     if whole:
+        ended = results_of(request, [pair.report for pair in job.pairs])
+        desk.say(f"{job.repository}: {job.commit_sha[:12]}: {', '.join(f'{it.slot} {it.key}' for it in ended)}")
         desk.store.done(job)
 
 

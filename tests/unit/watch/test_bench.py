@@ -16,6 +16,7 @@ from hut_ci.watch.bench import ENDED, MOST_TRIES, Bench
 from hut_ci.watch.notify import notify
 
 FIRST, SECOND, OTHER = (f"{letter * 24}-0" for letter in "abc")
+COMMIT = "5e" * 20
 SLOTS = "slots: {hut-01: {serial: /dev/serial/by-id/a}, hut-02: {serial: /dev/serial/by-id/b}}\n"
 
 
@@ -47,18 +48,20 @@ class Rig:
     lab: Lab
     runs: list[Run] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
 
     def bench(self) -> Bench:
         def start(name: str, out: Path) -> Run:
             self.runs.append(Run(name, out))
             return self.runs[-1]
 
-        return Bench(self.lab, start, lambda slot: slot.id in self.held, lambda _text: None)
+        return Bench(self.lab, start, lambda slot: slot.id in self.held, self.said.append)
 
     def job(self, name: str, slot: str) -> None:
         request = {
             "schema_version": "hut.request.v1",
-            "commit_sha": "5e" * 20,
+            "repository": "acme/firmware",
+            "commit_sha": COMMIT,
             "pairs": [{"slot": slot}],
             "not_after": "2999-01-01T00:00:00Z",
         }
@@ -87,6 +90,7 @@ def test_one_run_for_each_slot(rig: Rig) -> None:
     bench.round()
     assert [run.name for run in rig.runs] == [FIRST, OTHER, SECOND]
     assert rig.reports() == [FIRST]
+    assert rig.said[0] == f"acme/firmware {COMMIT[:12]} on hut-01: begins"
 
 
 def test_a_slot_that_somebody_holds_is_waited_for(rig: Rig) -> None:
