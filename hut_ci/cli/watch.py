@@ -34,6 +34,7 @@ Examples:
 lab.yml lists the repositories: `projects: {"github:acme/firmware": {}}`. The token comes from GITHUB_TOKEN or
 GITLAB_TOKEN, or from a file of mode 0600 named in GITHUB_TOKEN_FILE or GITLAB_TOKEN_FILE.
 """
+RESTART_SECONDS = 1.0
 TOKENS = ("GITHUB_TOKEN", "GITHUB_TOKEN_FILE", "GH_TOKEN", "GITLAB_TOKEN", "GITLAB_TOKEN_FILE", "CI_JOB_TOKEN")
 
 
@@ -83,23 +84,46 @@ def _once(lab: Lab) -> int:
                 return code
         left = spool.ready(lab.spool, spool.JOBS)
         if not left or left == before:
+            for name in left:
+                _tell_waiting(lab, name)
             return code
         before = left
 
 
-def _for_ever(lab: Lab) -> int:
-    """Both processes until one of them ends, or we are told to."""
-    from hut_ci.cancellation import cancellation
+def _tell_waiting(lab: Lab, name: str) -> None:
+    """What is still to be run, and who is in its way."""
+    from hut_ci.claims import flock
+    from hut_ci.claims.notes import who
+    from hut_ci.cli.slot_options import tell
+    from hut_ci.watch import spool
 
-    children = [_start(lab, "bench"), _start(lab, "publisher")]
+    request = spool.read_request(lab.spool, name)
+    slot = lab.slot(request.pairs[0].slot)
+    holder = flock.holder(lab, slot) if slot else None
+    why = f"{slot.id} is held by {who(holder)}" if slot and holder else "it is not finished"
+    tell(f"{request.repository} {request.commit_sha[:12]} waits: {why}; the next `hut-ci watch --once` goes on with it")
+
+
+def _for_ever(lab: Lab) -> int:
+    """Both processes until one of them ends, or we are told to. One that is killed is started again, as by systemd."""
+    from hut_ci.cancellation import cancellation
+    from hut_ci.cli.slot_options import tell
+
+    children = {name: _start(lab, name) for name in ("bench", "publisher")}
     try:
         with cancellation():
-            while all(child.poll() is None for child in children):
+            while all((code := child.poll()) is None or code < 0 for child in children.values()):
+                for name, child in children.items():
+                    if child.returncode is not None:
+                        killer = signal.Signals(-child.returncode).name
+                        tell(f"the {name} was ended by {killer} (out of memory?); it is started again")
+                        time.sleep(RESTART_SECONDS)
+                        children[name] = _start(lab, name)
                 time.sleep(0.2)
     finally:
-        for child in children:
+        for child in children.values():
             child.terminate()
-        codes = [child.wait() for child in children]
+        codes = [child.wait() for child in children.values()]
     return next((code for code in codes if code > 0), 0)
 
 

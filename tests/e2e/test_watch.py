@@ -219,6 +219,21 @@ def test_where_one_of_both_is_refused_neither_runs_and_the_code_says_so(watched:
 
 
 @pytest.mark.real
+def test_one_of_both_that_is_killed_is_started_again(watched: Watched) -> None:
+    alive = watched.spool / "reports" / "bench.json"
+    with watched.started() as both:
+        until(alive.exists, "the bench")
+        (bench,) = _processes(both.pid, "bench")
+        os.kill(bench, signal.SIGKILL)
+        assert both.stderr is not None
+        assert next(line for line in both.stderr if "SIGKILL" in line).startswith("the bench was ended by SIGKILL")
+        until(lambda: PASSED.items() <= watched.states().items(), "the new bench has run it")
+        both.send_signal(signal.SIGTERM)
+        both.communicate(timeout=PATIENCE)
+        assert both.returncode == 143
+
+
+@pytest.mark.real
 def test_away_and_back(watched: Watched) -> None:
     for words in (("away", "--until", "2020-01-01"), ("away", "--until", "soon")):
         assert watched.hut_ci("lab", *words, "--lab", watched.lab.lab_yml).code == 2
@@ -233,7 +248,8 @@ def test_away_and_back(watched: Watched) -> None:
 @pytest.mark.real
 def test_a_slot_that_a_person_holds_is_waited_for(watched: Watched) -> None:
     with claimed_apart(watched.lab):
-        watched.once()
+        told = watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml)
+        assert (told.code, f"{NAME} {SHA[:12]} waits: hut-01 is held by " in told.stderr) == (0, True), told
         assert set(watched.states().values()) == {"pending"}
     watched.once()
     watched.check_end()
