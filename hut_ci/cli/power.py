@@ -19,7 +19,7 @@ from hut_ci.cli.power_repair import repair
 from hut_ci.cli.slot_options import json_option, lab_option, named, tell
 
 if TYPE_CHECKING:
-    from hut_ci.model import PowerResult
+    from hut_ci.model import Lab, PowerResult, Slot
 
 ON_OFF_WITHIN = 60.0
 
@@ -93,9 +93,21 @@ def cycle(
     on = slot.power.on_seconds if on_seconds is None else on_seconds
     timed = replace(slot, power=replace(slot.power, off_seconds=off, on_seconds=on))
     with results(slot, as_json, _outputs), claimed(lab, slot, wait, "power cycle") as bench:
+        _tell_length(lab, timed)
         result = cycle_slot(lab, timed, bench.claims, bench.switch, Deadline(within))
     _outputs(result)
     answer(slot, result, as_json, f"cycled ({proof_text(slot, result)})")
+
+
+def _tell_length(lab: Lab, slot: Slot) -> None:
+    """What there is to wait for."""
+    from hut_ci.power.cooldown import SlotCooldown
+    from hut_ci.power.group import group_of
+
+    power = slot.power
+    left = SlotCooldown(lab.state_dir, group_of(lab, slot)[0], power.cooldown_seconds).remaining()
+    first = f"in {left:.0f} s, when its cooldown is over, " if left else ""
+    tell(f"{slot.id}: {first}off for {power.off_seconds:g} s, then on for {power.on_seconds:g} s")
 
 
 def _outputs(result: PowerResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -86,6 +87,15 @@ def test_a_slot_by_its_label_and_times_with_units(
     bench = Bench(stack, tmp_path, capsys)
     code, told = bench.json("power", "cycle", *words, "--off-seconds", "0.2", "--on-seconds", "0")
     assert (code, told["slot"], told["result"]) == (0, "hut-01", "ok")
+
+
+def test_who_waits_for_a_cycle_is_told_how_long(
+    stack: ExitStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(stack, tmp_path, capsys, power={"retries": 0, "timeout": 3, "cooldown": 2})
+    told = [bench("power", "cycle", "hut-01", "--off-seconds", "0.2", "--on-seconds", "0")[2] for _ in range(2)]
+    assert told[0] == "hut-01: off for 0.2 s, then on for 0 s\n"
+    assert re.fullmatch(r"hut-01: in [0-2] s, when its cooldown is over, off for 0\.2 s, then on for 0 s\n", told[1])
 
 
 def test_a_slot_that_does_not_exist_is_told_with_the_nearest(
