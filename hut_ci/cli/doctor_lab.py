@@ -49,12 +49,14 @@ def _of_lab(lab: Lab) -> dict[str, list[Finding]]:
     from hut_ci.doctor.ports import ports
     from hut_ci.doctor.relays import relays, repair_timer
     from hut_ci.doctor.state_folder import state_folder
+    from hut_ci.doctor.watching import watching
 
     return {
         "lab.yml": lab_file(lab),
         "state folder": state_folder(lab),
         "locks": locks(lab.lock_dir),
         "ports": ports(lab.slots, serial_links()),
+        "watch": watching(lab),
         "power": [*relays(lab, os.environ, Deadline(SECONDS)), *repair_timer(lab)],
     }
 
