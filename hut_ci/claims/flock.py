@@ -73,12 +73,19 @@ def claim_any(
             us = holder_of(note)
             write_note(fd, us)
         claimed = Claim(ours.slot.id, us, ours.path, fd)
-        try:
+        with told_of_steal(lab, ours.slot, claimed):
             yield claimed
-        except Cancelled as error:
-            if steal := lost(lab, ours.slot, claimed):
-                error.fields["name"] += f": {ours.slot.id} was {steal.text}"
-            raise
+
+
+@contextmanager
+def told_of_steal(lab: Lab, slot: Slot, claim: Claim) -> Iterator[None]:
+    """A block that works with a claim: a Cancelled that leaves it says so if the claim was stolen."""
+    try:
+        yield
+    except Cancelled as error:
+        if steal := lost(lab, slot, claim):
+            error.fields["name"] += f": {slot.id} was {steal.text}"
+        raise
 
 
 def lost(lab: Lab, slot: Slot, claim: Claim) -> Steal | None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from conftest import Firmware, LabOf
@@ -23,7 +23,7 @@ from fakes.github import FakeGitHub
 from fakes.github_state import Repository
 from fakes.gitlab import FakeGitLab
 from fakes.gitlab_state import Project
-from live_run import claimed_apart
+from live_run import claimed, claimed_apart
 from mounts import may_mount
 from upstream import (
     EARLIER,
@@ -41,9 +41,13 @@ from upstream import (
     zipped,
 )
 
+from hut_ci.claims import flock
+from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
 from hut_ci.virtual.app_script import Panic, Wait
 from hut_ci.virtual.lab import VirtualLab
+from hut_ci.watch import spool
+from hut_ci.watch.away import sign_of_life
 
 PATIENCE = 90.0
 PASSED = {"hardware / hut-01": "success", "hardware": "success"}
@@ -80,7 +84,7 @@ class Watched:
     def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """`hut-ci watch WORDS` until the end of the block, which kills it."""
         environ = dict(self.hut_ci.environ)
-        if words == ("bench",):
+        if words[:1] == ("bench",):
             for name in ("GITHUB_TOKEN", "GITLAB_TOKEN"):
                 self.hut_ci.environ.pop(name, None)
         with self.hut_ci.start("watch", *words, "--lab", self.lab.lab_yml) as process:
@@ -277,6 +281,36 @@ def test_a_baseline_is_written_before_and_after(
     for offset, name in files.items():
         content = (baseline / name).read_bytes()
         assert flash[int(offset, 0) :][: len(content)] == content, name
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("stays", [True, False], ids=["restored", "not restored"])
+def test_nobody_gets_a_slot_between_a_run_and_its_baselines(watched: Watched, firmware: Firmware, stays: bool) -> None:
+    """Not who has queued for it since before the run; and a baseline that cannot be restored is told."""
+    baseline = firmware("the lab's own")
+    text = watched.lab.lab_yml.read_text().replace(f'"{GITHUB}": {{}}', f'"{GITHUB}": {{baseline: {baseline}}}')
+    watched.lab.lab_yml.write_text(text)
+    lab = load_lab(watched.lab.lab_yml)
+    spool.make(lab.spool, spool.REPORTS)
+    sign_of_life(lab.spool, time.time())
+    assert watched.hut_ci("watch", "publisher", "--once", "--lab", watched.lab.lab_yml).code == 0
+    with watched.started("bench", "--once") as bench:
+        until(lambda: flock.holder(lab, lab.slots[0]), "the first baseline is written")
+        if not stays:
+            until(lambda: _report(watched), "the run itself")
+            baseline.rename(baseline.with_name("elsewhere"))
+        with claimed(watched.lab, within=PATIENCE):
+            assert _report(watched)["hardware"]["partial"] is False
+        bench.wait(PATIENCE)
+    notes = " ".join(_report(watched)["hardware"]["notes"])
+    assert ("could not be restored afterwards" in notes) is not stays
+
+
+def _report(watched: Watched) -> dict[str, Any]:
+    """What is known of the only run, its own report or a checkpoint; empty where nothing is."""
+    found = [path.read_text() for path in (watched.spool / "reports").glob("*/report.json")]
+    report: dict[str, Any] = json.loads(found[0]) if found else {}
+    return report
 
 
 @pytest.mark.real
