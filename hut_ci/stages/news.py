@@ -93,7 +93,7 @@ def _built(builds: Iterable[Build], watched: Watched, before: Marks) -> Iterator
         newest = max(found, key=lambda build: int(build.run.id))
         good = [build for build in found if _succeeded(build, newest)]
         if good and before.get(_head(line)) != newest.run.head_sha:
-            yield _finding(line, min(good, key=lambda build: int(build.run.id)))
+            yield _finding(line, min(good, key=lambda build: int(build.run.id)), newest)
 
 
 def _line(build: Build, watched: Watched) -> str | None:
@@ -112,11 +112,12 @@ def _succeeded(build: Build, newest: Build) -> bool:
     return build.run.state is BuildState.SUCCESS and build.run.head_sha == newest.run.head_sha
 
 
-def _finding(line: str, build: Build) -> Finding:
+def _finding(line: str, build: Build, newest: Build) -> Finding:
+    """Named after the newest build: a branch that returns to a commit has it built anew, and asks once more."""
     run = build.run
     kind = "push" if build.pull_request is None else "build"
     event = Event("push" if kind == "push" else "build", commit_sha=run.head_sha, pull_request=build.pull_request)
-    return Finding(f"{kind}:{line}:{run.head_sha}:{run.id}", line, event, run.started_utc or "", run.url)
+    return Finding(f"{kind}:{line}:{run.head_sha}:{newest.run.id}", line, event, run.started_utc or "", run.url)
 
 
 def _asked(comments: Iterable[Said], before: Marks) -> Iterator[Finding]:
@@ -147,6 +148,12 @@ def _set(labels: Iterable[Labelled], before: Marks) -> Iterator[Finding]:
             "label", pull_request=entry.number, sender=entry.author, command=command, label=entry.label, at=entry.at
         )
         yield Finding(f"label:{entry.id}", f"pull:{entry.number}", event, entry.at)
+
+
+def branch_of(line: str) -> str | None:
+    """The branch that a line is; None for a pull request."""
+    kind, _, branch = line.partition(":")
+    return branch if kind == "branch" else None
 
 
 def _is_chosen(branch: str, patterns: Iterable[str]) -> bool:

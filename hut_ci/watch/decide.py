@@ -11,6 +11,7 @@ from hut_ci.model import Slot, Watched
 from hut_ci.stages import spoken
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.gate import request_document
+from hut_ci.stages.news import branch_of
 from hut_ci.stages.project_source import Files, project_at
 from hut_ci.stages.reply import refusal
 from hut_ci.stages.request import from_document
@@ -77,8 +78,8 @@ def decide(
 
 def _moved(finding: Finding, forge: Asked) -> str:
     """Why a push is not tested any more; empty if it is. Another push's own build asks for that one."""
-    kind, _, branch = finding.line.partition(":")
-    if kind != "branch":
+    branch = branch_of(finding.line)
+    if branch is None:
         return ""
     head = forge.head(branch)
     if head is None:

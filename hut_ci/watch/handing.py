@@ -14,6 +14,7 @@ from hut_ci.model import Artifact, BuildJob, BuildProduct, BuildRun, Pair, PullR
 from hut_ci.stages import upstream
 from hut_ci.stages.artifact import refuse_own_judge
 from hut_ci.stages.build_choice import wanted_of
+from hut_ci.stages.news import PUSHES, branch_of
 from hut_ci.stages.project_source import NAME, Files, Found, project_at
 from hut_ci.stages.upstream import Fetching, Say
 from hut_ci.stages.variant import choose_variant
@@ -43,9 +44,13 @@ class Remembering:
 
 @dataclass(frozen=True, slots=True)
 class NewestBuilds:
-    """Builds of which one branch's, by one workflow, of one commit, count once: a branch may return to a commit."""
+    """Builds of which one branch's, by one workflow, of one commit, count once: a branch may return to a commit.
+
+    Where a workflow was started by pushes to several branches of that commit, `branch`'s counts.
+    """
 
     source: Builds
+    branch: str | None = None
 
     @property
     def forge(self) -> str:
@@ -59,7 +64,13 @@ class NewestBuilds:
         newest: dict[tuple[object, ...], BuildRun] = {}
         for run in sorted(self.source.runs(sha), key=lambda run: int(run.id)):
             newest[run.workflow, run.event, run.branch, run.head_repository] = run
-        return list(newest.values())
+        ours = {run.workflow for run in newest.values() if self._is_ours(run)}
+        return [
+            run for run in newest.values() if run.event not in PUSHES or run.workflow not in ours or self._is_ours(run)
+        ]
+
+    def _is_ours(self, run: BuildRun) -> bool:
+        return run.event in PUSHES and run.branch == self.branch
 
     def run(self, run_id: str, sha: str) -> BuildRun:
         return self.source.run(run_id, sha)
@@ -87,8 +98,9 @@ def hand_over(
     pair = request.pairs[turn.pair.number]
     files = Remembering(builds)
     found = project_at(files, request.commit_sha, request.pull_request, request.base_ref)
+    newest = NewestBuilds(builds, branch_of(turn.job.line))
     with tempfile.TemporaryDirectory(prefix="hut-ci-watch-") as work:
-        artifact = _artifact(request, pair, found, builds, cache, Path(work), deadline, say)
+        artifact = _artifact(request, pair, found, newest, cache, Path(work), deadline, say)
         ref, data = files.read[0]
         name = f"{NAME}@{ref[:40]}" if data is not None else None
         one = turn.job.document_of(turn.pair)
@@ -99,7 +111,7 @@ def _artifact(
     request: Request,
     pair: Pair,
     found: Found,
-    builds: Builds,
+    builds: NewestBuilds,
     cache: ArtifactCache,
     work: Path,
     deadline: Deadline,
@@ -109,7 +121,7 @@ def _artifact(
     wanted = wanted_of(
         found.project, variant, request.commit_sha, allow_fork=request.forks_allowed, run_id=request.run_id
     )
-    artifact = upstream.find(NewestBuilds(builds), wanted, Fetching(cache, work, wait_build=0.0), deadline, say)
+    artifact = upstream.find(builds, wanted, Fetching(cache, work, wait_build=0.0), deadline, say)
     refuse_own_judge(artifact, read_from_commit=found.of_commit)
     return artifact
 

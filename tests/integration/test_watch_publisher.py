@@ -249,6 +249,30 @@ def test_a_force_push_tests_what_the_branch_is_now(rig: Rig) -> None:
     assert settled(repo)
 
 
+def test_a_branch_that_returns_to_a_commit_has_it_tested_after_all(rig: Rig) -> None:
+    """It was ended as superseded before it had its turn."""
+    repo = rig.repository()
+    for sha in (BASE, HEAD, NEWER, HEAD):
+        built(repo, sha)
+        rig.clock.now += 31
+        rig.publisher.round()  # the slots are busy with the first one
+    rig.rounds()
+    assert finals(repo)[HEAD] == BOTH
+    assert [sha for sha, *_ in rig.bench.ran].count(HEAD) == 2
+
+
+def test_a_commit_that_two_watched_branches_have_is_tested_for_each(tmp_path: Path, github: FakeGitHub) -> None:
+    """The same workflow has built it for both; the run of the branch that asks counts."""
+    with Rig(tmp_path, github, f'{{"github:{NAME}": {{branches: [main, "release/*"]}}}}') as rig:
+        repo = rig.repository()
+        built(repo, HEAD)
+        rig.rounds()
+        built(repo, HEAD, push="release/1")
+        rig.rounds()
+        assert finals(repo) == {HEAD: BOTH}
+        assert [sha for sha, *_ in rig.bench.ran] == [HEAD] * 4
+
+
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
