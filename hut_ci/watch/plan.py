@@ -104,5 +104,5 @@ def pause_seconds(failures: int, first: float) -> float:
 
 
 def runs_left(begun: Collection[float], most: int, now: float) -> int:
-    """How many more may begin; `begun` is when earlier ones did (Unix time)."""
-    return most - sum(moment > now - DAY for moment in begun)
+    """How many more may begin; `begun` is when earlier ones did (Unix time), by a clock that may have been wrong."""
+    return most - sum(now - DAY < moment <= now for moment in begun)

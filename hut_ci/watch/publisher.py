@@ -76,6 +76,7 @@ class Publisher:
             self.beaten = 0.0
         self.last = desk.clock()
         telling.collect(desk)
+        telling.take_back(desk)
         telling.end_overdue(desk)
         for address in sorted(telling.end_former(desk)):
             former = Watched(address)
@@ -173,7 +174,7 @@ class Publisher:
             ready += [
                 job for job in store.jobs(address) if job.state == OPEN and (not job.looked or job.looked != builds)
             ]
-            served[address] = max(store.begun(address), default=0.0)
+            served[address] = max((moment for moment in store.begun(address) if moment <= self.last), default=0.0)
             limits[address] = self.desk.runs_left(watched)
         busy = [job for job in store.jobs() if job not in ready]
         return plan.turns(ready, served, limits, busy)

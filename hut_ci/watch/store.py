@@ -157,6 +157,12 @@ class Store:
             (HANDED, now, job.id, pair.number, WAITING),
         )
 
+    def take_back(self, job: Job, pair: JobPair) -> None:
+        self._db.execute(
+            "UPDATE pair SET state = ? WHERE job = ? AND number = ? AND state = ?",
+            (WAITING, job.id, pair.number, HANDED),
+        )
+
     def answer(self, job: Job, reports: Mapping[int, Mapping[str, Any]]) -> None:
         """The reports of some pairs; the first one of each counts."""
         with self._transaction():

@@ -110,6 +110,15 @@ def collect(desk: Desk) -> None:
             desk.store.answer(job, {pair.number: document})
 
 
+def take_back(desk: Desk) -> None:
+    """What is gone from the spool, unanswered, is handed over once more: its slots would be busy with nothing."""
+    there = set(spool.ready(desk.spool, spool.JOBS))
+    for job in desk.store.jobs():
+        for pair in job.pairs:
+            if pair.state == HANDED and job.place(pair) not in there:
+                desk.store.take_back(job, pair)
+
+
 def end_overdue(desk: Desk) -> None:
     """A pending status never outlives its time, however long this host was off."""
     for job in desk.store.jobs():

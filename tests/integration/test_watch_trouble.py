@@ -137,6 +137,19 @@ def test_reports_that_cannot_be_read_end_at_their_time(kind: str, rig: Rig, tmp_
 # --- a forge that takes not everything ------------------------------------------------------------------------------
 
 
+def test_what_was_lost_from_the_spool_is_handed_over_once_more(rig: Rig) -> None:
+    """Somebody cleaned it, or `spool_dir` names another folder by now; the slots would be busy with nothing."""
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.clock.now += 31
+    rig.publisher.round()
+    shutil.rmtree(rig.lab.spool / "jobs")
+    (rig.lab.spool / "jobs").mkdir()
+    rig.rounds()
+    assert finals(repo) == {HEAD: BOTH}
+    assert settled(repo)
+
+
 def test_a_host_that_was_off_for_days_ends_what_was_pending(rig: Rig) -> None:
     repo = rig.repository()
     built(repo, HEAD)
@@ -358,6 +371,21 @@ def test_a_clock_that_is_set_back_makes_no_older_commit_the_newer_one(rig: Rig) 
     rig.rounds()
     assert finals(repo)[NEWER] == BOTH
     assert settled(repo)
+
+
+def test_a_clock_that_is_set_back_uses_up_no_runs(tmp_path: Path, github: FakeGitHub) -> None:
+    """What began "tomorrow" counts for nobody's day."""
+    with Rig(tmp_path, github, f'{{"github:{NAME}": {{max_runs_per_day: 2}}}}') as rig:
+        repo = rig.repository()
+        rig.clock.now += 3650 * DAY
+        rig.bench.round()
+        built(repo, HEAD)
+        rig.rounds()
+        rig.clock.now -= 3640 * DAY
+        rig.bench.round()
+        built(repo, NEWER)
+        rig.rounds()
+        assert finals(repo) == {HEAD: BOTH, NEWER: BOTH}
 
 
 def test_a_pause_without_end_is_not_kept(rig: Rig) -> None:
