@@ -67,7 +67,8 @@ def _leave(finding: Finding, told: str, reply: str | None, forge: Forge) -> None
     if outcome == REFUSED and event.sender is None and event.commit_sha is not None:
         publish.settle(forge.statuses, event.commit_sha, WHOLE, Evidence("config", {"what": why}), finding.url)
     if reply is not None and event.pull_request is not None and outcome in (HELP, REFUSED):
-        upsert(forge.conversation, event.pull_request, reply, failed=True, when="always", about=outcome)
+        about = f"{outcome} {event.sender}"  # nobody's question takes the answer to somebody else away
+        upsert(forge.conversation, event.pull_request, reply, failed=True, when="always", about=about)
     if outcome == RUN and event.comment_id is not None and event.pull_request is not None:
         forge.watching.accept(event.pull_request, event.comment_id)
     if event.label is not None and event.pull_request is not None:

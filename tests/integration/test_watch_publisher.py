@@ -104,6 +104,17 @@ def test_who_may_not_write_is_told_so_once(rig: Rig) -> None:
     assert ["only who may write" in comment["body"] for comment in repo.comments(12)] == [False, True, False]
 
 
+def test_a_stranger_does_not_take_away_what_somebody_else_was_told(rig: Rig) -> None:
+    asked(rig, head_repository=MINE, head_repository_id=66)
+    rig.rounds(2)
+    repo = rig.repository()
+    repo.add_comment(12, "/hil", login="mallory")
+    rig.rounds(2)
+    told = [str(comment["body"]) for comment in repo.comments(12)]
+    assert ["the commit has to be named" in body for body in told] == [False, True, False, False]
+    assert ["only who may write" in body for body in told] == [False, False, False, True]
+
+
 def test_help_is_given(rig: Rig) -> None:
     asked(rig, "/hil help", login="mallory")
     rig.rounds()
