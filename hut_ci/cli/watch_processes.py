@@ -110,6 +110,7 @@ def bench(lab_path: Path | None, once: bool) -> int:
     from hut_ci.claims import flock
     from hut_ci.cli.composition import lab_at
     from hut_ci.cli.watch import TOKENS
+    from hut_ci.config import load_lab
     from hut_ci.watch import spool
     from hut_ci.watch.bench import Bench
     from hut_ci.watch.ours import alone
@@ -124,7 +125,13 @@ def bench(lab_path: Path | None, once: bool) -> int:
     if not once:
         _say(f"{lab.name}: waiting for runs on {', '.join(slot.id for slot in lab.slots) or 'no slot at all'}")
     spool.make(lab.spool, spool.REPORTS)
-    made = Bench(lab, lambda name, out: _start(lab, name, out), lambda slot: flock.holder(lab, slot) is not None, _say)
+    made = Bench(
+        lab,
+        lambda name, out: _start(lab, name, out),
+        lambda slot: flock.holder(lab, slot) is not None,
+        _say,
+        lambda: load_lab(lab.path),
+    )
     with alone(lab.spool / spool.REPORTS / "lock"):
         try:
             _rounds(made.round, once=once, more=lambda: bool(made.running))

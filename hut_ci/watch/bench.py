@@ -50,15 +50,21 @@ class Running:
 
 @dataclass(slots=True)
 class Bench:
-    """`is_held` tells whether somebody else holds a slot: the job waits in the spool, and blocks no process."""
+    """`is_held` tells whether somebody else holds a slot: the job waits in the spool, and blocks no process.
+
+    `check` raises HutCiError where lab.yml cannot be read now: no run could be begun, and that is no run's fault.
+    """
 
     lab: Lab
     start: Start
     is_held: Callable[[Slot], bool]
     say: Callable[[str], None]
+    check: Callable[[], object] = lambda: None
     clock: Callable[[], float] = time.time
     running: dict[str, Running] = field(default_factory=dict)
     """By slot."""
+    told: dict[str, str] = field(default_factory=dict)
+    """What is in the way of which job."""
 
     @property
     def folder(self) -> Path:
@@ -70,9 +76,10 @@ class Bench:
         self._reap()
         spool.clear(self.folder)
         known = {*spool.ready(self.folder, spool.REPORTS), *(run.name for run in self.running.values())}
-        for name in spool.ready(self.folder, spool.JOBS):
-            if name not in known:
-                self._consider(name)
+        waiting = [name for name in spool.ready(self.folder, spool.JOBS) if name not in known]
+        for name in waiting:
+            self._consider(name)
+        self.told = {name: what for name, what in self.told.items() if name in waiting}
 
     def stop(self) -> None:
         """End all runs properly; the next bench begins them again, and this was none of their tries."""
@@ -93,10 +100,13 @@ class Bench:
             slot = self.lab.slot(slot_id)
             if slot_id in self.running or (slot is not None and self.is_held(slot)):
                 return
+            self.check()
         except Cancelled:
             raise
         except HutCiError as error:
-            self.say(f"{name}: {error.what}")
+            if self.told.get(name) != error.what:
+                self.told[name] = error.what
+                self.say(f"{name}: {error.what}")
             return
         about = f"{request.repository} {request.commit_sha[:12]} on {slot_id}"
         out = spool.begin(self.folder, name)

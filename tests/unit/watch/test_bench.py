@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hut_ci.config import lab_from_text
+from hut_ci.errors import ConfigError
 from hut_ci.model import Lab
 from hut_ci.watch import spool
 from hut_ci.watch.bench import ENDED, MOST_TRIES, Bench
@@ -142,6 +143,24 @@ def test_a_job_that_cannot_be_read_stops_no_other(rig: Rig) -> None:
     (rig.lab.spool / spool.JOBS / FIRST / spool.REQUEST).write_text("{")
     rig.bench().round()
     assert [run.name for run in rig.runs] == [OTHER]
+
+
+def test_a_lab_yml_that_is_half_saved_uses_up_no_try_and_is_told_once(rig: Rig) -> None:
+    rig.job(FIRST, "hut-01")
+    bench, said, broken = rig.bench(), [], [ConfigError("lab.yml:7: is no YAML")]
+    bench.say = said.append
+
+    def check() -> None:
+        for error in broken:
+            raise error
+
+    bench.check = check
+    for _ in range(2 * MOST_TRIES):
+        bench.round()
+    assert (rig.runs, said) == ([], [f"{FIRST}: lab.yml:7: is no YAML"])
+    broken.clear()
+    bench.round()
+    assert [run.name for run in rig.runs] == [FIRST]
 
 
 def test_ending_ends_the_runs_and_publishes_none(rig: Rig) -> None:
