@@ -17,12 +17,14 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from console_script import HutCi
+from slowness import is_in_time
 
 from hut_ci import contracts
 from hut_ci.claims import flock
 from hut_ci.claims.holding import keeper
 from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
+from hut_ci.errors import SlotError
 from hut_ci.model import Claim
 from hut_ci.stages.slot import Note
 from hut_ci.virtual.board import VirtualBoard
@@ -31,10 +33,10 @@ from hut_ci.virtual.lab import VirtualLab
 SHA = "0123456789abcdef0123456789abcdef01234567"
 NEXT_SHA = "fedcba9876543210fedcba9876543210fedcba98"
 AT_ONCE = 2.0
-"""Seconds within which an ended run must have left its slot to the next one."""
-PATIENCE = 30.0
+"""Seconds, on an idle machine, within which an ended run must have left its slot to the next one."""
+PATIENCE = 60.0
 
-SUITE = "suite: {{expect: [{{line: {line}, within: 60}}], settle: 0.1, boot_within: 3}}\n"
+SUITE = "suite: {{expect: [{{line: {line}, within: 60}}], settle: 0.1, boot_within: 20}}\n"
 
 
 class LiveRun:
@@ -215,10 +217,10 @@ def programs_with(word: str) -> list[int]:
 
 def check_nobody_writes(lab: VirtualLab, slot_id: str = "hut-01") -> float:
     """No program of the run is left at the port (security 22, WS8-6); the moment (monotonic) since which."""
-    board, deadline = lab.boards[slot_id], Deadline(AT_ONCE)
+    board, began = lab.boards[slot_id], time.monotonic()
     # Both, because a dying process loses its command line before it closes its files.
     while left := (flock.who_holds(board.serial) or programs_with(board.serial)):
-        assert not deadline.expired, f"still at {board.serial}: {left}"
+        assert is_in_time(began, AT_ONCE), f"still at {board.serial}: {left}"
         time.sleep(0.005)
     assert board.violations == []
     return time.monotonic()
@@ -227,10 +229,15 @@ def check_nobody_writes(lab: VirtualLab, slot_id: str = "hut-01") -> float:
 def check_free_at_once(lab: VirtualLab, slot_id: str = "hut-01", within: float = AT_ONCE) -> float:
     """The slot can be claimed, and whoever claims it finds the power on; the seconds until then."""
     started = time.monotonic()
-    with claimed(lab, slot_id, within):
-        assert lab.relay.states[lab.entity(slot_id)], "the slot was given away with its relay off"
-        assert lab.boards[slot_id].powered
-    return time.monotonic() - started
+    while True:
+        try:
+            with claimed(lab, slot_id, within):
+                assert lab.relay.states[lab.entity(slot_id)], "the slot was given away with its relay off"
+                assert lab.boards[slot_id].powered
+            return time.monotonic() - started
+        except SlotError:
+            if not is_in_time(started, within):
+                raise
 
 
 def check_report(report: dict[str, Any] | None, *, partial: bool) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from fakes.github_state import Pull, Repository, Run
 from fakes.github_webhooks import Webhooks
 from github_engine import Engine
 from live_run import check_free_at_once, check_nobody_writes, check_report
+from slowness import is_in_time
 from upstream import EARLIER, HUT, PARENT, SHA, github_with_decoys, zipped
 
-from hut_ci.deadline import Deadline
 from hut_ci.virtual.app_script import Panic
 from hut_ci.virtual.lab import VirtualLab
 
@@ -285,9 +285,9 @@ def _below(pid: int) -> Iterator[int]:
 
 
 def _gone(pid: int, seconds: float) -> bool:
-    """Whether a process has ended within these seconds."""
-    deadline = Deadline(seconds)
-    while Path(f"/proc/{pid}").exists() and not deadline.expired:
+    """Whether a process has ended within these seconds of an idle machine."""
+    began = time.monotonic()
+    while Path(f"/proc/{pid}").exists() and is_in_time(began, seconds):
         time.sleep(0.01)
     return not Path(f"/proc/{pid}").exists()
 

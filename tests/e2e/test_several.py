@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Firmware, LabOf
 from console_script import HutCi
 from live_run import (
-    AT_ONCE,
+    PATIENCE,
     LiveRun,
     check_free_at_once,
     check_nobody_writes,
@@ -20,8 +21,8 @@ from live_run import (
     project,
     windows,
 )
+from slowness import is_in_time
 
-from hut_ci.deadline import Deadline
 from hut_ci.virtual.lab import VirtualLab
 
 SLOTS = ("hut-01", "hut-02")
@@ -60,7 +61,7 @@ def test_side_by_side_and_one_firmware_failure_counts(lab_of: LabOf, hut_ci: Hut
         board.hold_at("flash_data")
     with both(hut_ci, firmware("ready"), lab, "ready") as run:
         for board in lab.boards.values():
-            board.wait_for("held", 30)
+            board.wait_for("held", PATIENCE)
         for board in lab.boards.values():
             board.release()
         assert run.end() == 1
@@ -83,10 +84,14 @@ def test_the_end_of_the_parent_is_the_end_of_both(
     with both(hut_ci, firmware("ready"), lab, "never") as run:
         for slot in SLOTS:
             run.wait_for(rf"{slot} .*suite .*watching the boot")
-            lab.boards[slot].wait_for("app_started", AT_ONCE)
+            lab.boards[slot].wait_for("app_started", PATIENCE)
+        began = time.monotonic()
         run.send(number)
-        code = run.end(ENDS_WITHIN)
-        _wait_until_gone(str(lab.lab_yml))
+        code = run.end()
+        while left := programs_with(str(lab.lab_yml)):  # a killed parent is not waited for by its children's end
+            assert is_in_time(began, ENDS_WITHIN), left
+            time.sleep(0.02)
+        assert is_in_time(began, ENDS_WITHIN)
     assert code == (-number if number == signal.SIGKILL else 128 + number)
     sent = signal.SIGTERM if number == signal.SIGKILL else number
     for slot in SLOTS:
@@ -95,13 +100,6 @@ def test_the_end_of_the_parent_is_the_end_of_both(
         assert (run.out / slot / "attempt-1-serial.raw").stat().st_size
         check_nobody_writes(lab, slot)
         check_free_at_once(lab, slot)
-
-
-def _wait_until_gone(word: str) -> None:
-    """A killed parent is not waited for by its children's end."""
-    deadline = Deadline(ENDS_WITHIN)
-    while left := programs_with(word):
-        assert not deadline.expired, left
 
 
 @pytest.mark.real

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from slowness import slowness
 from storm import Waiter, storm
 
 from hut_ci.virtual.board import VirtualBoard
@@ -55,7 +56,7 @@ def test_twenty_waiters_of_two_users(shared: Path) -> None:
     """WS8-6, WS9-8: in order of arrival, with the board as the witness; two of them die while they hold."""
     outcome = storm(shared, 20, users(), kills=2, seed=7)
     assert outcome.served == tuple(range(20))
-    assert max(outcome.hand_overs) < 5.0
+    assert max(outcome.hand_overs) < 5.0 or max(outcome.hand_overs) < 5.0 * slowness()
 
 
 def test_the_witness_can_tell(shared: Path) -> None:
@@ -68,7 +69,7 @@ def test_the_witness_can_tell(shared: Path) -> None:
                 folder.mkdir()
                 waiters.append(Waiter(folder, board, 600.0, None))
                 assert waiters[-1].next("writing")
-            board.wait_for("second_writer", 10)
+            board.wait_for("second_writer", 60)
         finally:
             for waiter in waiters:
                 waiter.close()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fakes.github import FakeGitHub
 from fakes.github_state import Repository
+from slowness import slowness
 from watch_rig import BASE, DAY, HEAD, NAME, NEWER, Rig, built, finals, settled, texts
 
 from hut_ci.watch.away import bring_back, send_away
@@ -338,6 +339,7 @@ def test_the_first_look_at_two_hundred_pull_requests_starts_none_of_their_runs(r
 
 
 @pytest.mark.real
+@pytest.mark.timeout(900)
 def test_two_hundred_comments_at_once_are_two_pages_and_a_few_calls_each(rig: Rig) -> None:
     repo = rig.repository()
     heads = crowded(repo, 200)
@@ -352,7 +354,7 @@ def test_two_hundred_comments_at_once_are_two_pages_and_a_few_calls_each(rig: Ri
     assert {sha: set(states.values()) for sha, states in finals(repo).items()} == {sha: {"pending"} for sha in heads}
     assert calls["list_all_comments"] == 3
     assert sum(calls.values()) <= 200 * 12, calls
-    assert took < 120
+    assert took < 120 or took < 120 * slowness()
 
 
 def test_the_newest_commit_of_a_branch_comes_first_and_older_ones_are_told(rig: Rig) -> None:
