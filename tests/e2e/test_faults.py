@@ -178,7 +178,7 @@ def _lab(row: Row, lab_of: LabOf, firmware: Firmware, folder: Path) -> VirtualLa
         relay_faults=row.relay,
         transport=row.line,
         power_wiring=row.wiring,
-        power=row.power if isinstance(row.power, dict) else None,
+        power={"timeout": 10, **row.power} if isinstance(row.power, dict) else None,
         settings={"hut-01": slot},
         **options,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Firmware, LabOf
 from console_script import HutCi
-from live_run import LiveRun, check_report, claimed, claimed_apart, live, project, windows
+from live_run import PATIENCE, LiveRun, check_report, claimed, claimed_apart, live, project, windows
 
 OPENINGS = 3
 """How often a run that passes opens its port: to identify, to write, to listen."""
@@ -33,7 +33,7 @@ def test_two_slots_are_flashed_at_the_same_time(lab_of: LabOf, hut_ci: HutCi, fi
     build = firmware("ready")
     with start(hut_ci, build, lab.lab_yml, "hut-01") as one, start(hut_ci, build, lab.lab_yml, "hut-02") as other:
         for board in boards:
-            board.wait_for("held", 30)
+            board.wait_for("held", PATIENCE)
         for board in boards:
             board.release()
         assert (one.end(), other.end()) == (0, 0)
@@ -60,15 +60,15 @@ def test_two_runs_on_one_slot_take_turns(lab_of: LabOf, hut_ci: HutCi, firmware:
     """
     lab = lab_of(transport="rfc2217")
     board, build = lab.boards["hut-01"], firmware("ready")
-    board.hold_at("flash_data")
+    board.hold_at("app_started")  # where the run waits for longer than the other one takes to start
     with start(hut_ci, build, lab.lab_yml) as first:
-        board.wait_for("held", 30)
+        board.wait_for("held", PATIENCE)
         with start(hut_ci, build, lab.lab_yml) as second:
             second.wait_for(rf"waiting: hut-01 is held by \w+ \(pid {first.process.pid}, .*place 1 in the queue")
             opened = len([event for event in board.events if event.name == "connected"])
             board.release()
             assert (first.end(), second.end()) == (0, 0)
-    assert opened == 2, "while the second one waited it left the port alone"
+    assert opened == OPENINGS, "while the second one waited it left the port alone"
     assert len(windows(board)) == 2 * OPENINGS
     assert board.violations == []
     one, other = (check_report(run.report, partial=False) for run in (first, second))
@@ -112,9 +112,9 @@ def test_the_witness_sees_two_runs_that_do_not_share_their_locks(
     (lab.folder / "other-locks").mkdir(mode=0o700)
     board.hold_at("flash_data")
     with start(hut_ci, build, lab.lab_yml):
-        board.wait_for("held", 30)
+        board.wait_for("held", PATIENCE)
         with start(hut_ci, build, rogue):
-            violation = board.wait_for("second_writer", 30)
+            violation = board.wait_for("second_writer", PATIENCE)
     assert "esptool" in violation.detail
     assert board.violations
 
@@ -126,13 +126,13 @@ def test_the_witness_sees_a_second_writer_on_a_pty(lab_of: LabOf, hut_ci: HutCi,
     board = lab.boards["hut-01"]
     board.hold_at("flash_data")
     with start(hut_ci, firmware("ready"), lab.lab_yml):
-        board.wait_for("held", 30)
+        board.wait_for("held", PATIENCE)
         with subprocess.Popen(
             ["/bin/dd", f"of={board.serial}", "conv=notrunc"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as rude:
             assert rude.stdin is not None
             rude.stdin.write(bytes(512))  # one block, which it writes; then it waits for more
             rude.stdin.flush()
-            violation = board.wait_for("second_writer", 30)
+            violation = board.wait_for("second_writer", PATIENCE)
     assert "esptool" in violation.detail
     assert f"dd[{rude.pid}]" in violation.detail

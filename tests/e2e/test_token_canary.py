@@ -18,10 +18,12 @@ from upstream import (
     GITLAB,
     GITLAB_TOKEN,
     HUT,
+    HUT_LAB,
     OTHER,
     SHA,
     github_with_decoys,
     gitlab_with_decoys,
+    soon,
     token_for,
     zipped,
 )
@@ -74,10 +76,10 @@ def test_no_token_is_anywhere_else(
 ) -> None:
     """Artifacts through a redirect, statuses on both forges, a comment, and a board that prints the tokens."""
     content = zipped(firmware(Print(f"tokens {GITHUB_TOKEN} {GITLAB_TOKEN}"), "hello"))
-    repo = github_with_decoys(github, content)
+    repo = github_with_decoys(github, content, hut=soon(HUT))
     repo.add_pull(12, head_sha=SHA, base_ref="main")
     repo.add_commit(OTHER, files={"hut.yml": HUT})
-    project = gitlab_with_decoys(gitlab, content)
+    project = gitlab_with_decoys(gitlab, content, hut=soon(HUT_LAB))
     project.add_merge_request(12, sha=SHA, source_branch="feature", target_branch="main")
     token_for(hut_ci, github, gitlab)
     record = recorded(hut_ci)

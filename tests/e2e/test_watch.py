@@ -44,7 +44,7 @@ from upstream import (
 from hut_ci.claims import flock
 from hut_ci.config import load_lab
 from hut_ci.deadline import Deadline
-from hut_ci.virtual.app_script import Panic, Wait
+from hut_ci.virtual.app_script import Panic
 from hut_ci.virtual.lab import VirtualLab
 from hut_ci.watch import spool
 from hut_ci.watch.away import sign_of_life
@@ -436,11 +436,11 @@ def test_the_bench_holds_no_token_and_asks_no_forge(
     hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
 ) -> None:
     """Looked at while its run watches a board; the publisher shows that there was something to find."""
-    watched = Watched(hut_ci, github, lab_of(), firmware(Wait(3.0), "ready"))
-    watched.repo.commits[SHA].files["hut.yml"] = HUT.replace("within: 3", "within: 30").encode()
+    watched = Watched(hut_ci, github, lab_of(), firmware("ready"))
     board = watched.lab.boards["hut-01"]
+    board.hold_at("app_started")
     with watched.started() as parent:
-        until(lambda: any(event.name == "connected" for event in board.events), "a run at the board")
+        board.wait_for("held", PATIENCE)
         family = {kind: _processes(parent.pid, kind) for kind in ("bench", "job", "publisher")}
         assert all(family.values()), family
         for kind, pids in family.items():
@@ -453,6 +453,7 @@ def test_the_bench_holds_no_token_and_asks_no_forge(
             assert not [name for name in _files(pid) if "publisher" in name or "watch.db" in name]
         assert [name for pid in family["publisher"] for name in _files(pid) if "watch.db" in name]
         assert not [name for pid in family["publisher"] for name in _files(pid) if name.startswith("/dev/pts")]
+        board.release()
         until(lambda: watched.states() == PASSED, "the end")
 
 
