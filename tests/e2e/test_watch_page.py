@@ -45,7 +45,6 @@ def typed(heading: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.real
 @dataclass(frozen=True, slots=True)
 class Host:
     """A machine of its own for the lines of root: /etc and /var/spool are copies, seen by what is typed alone.
@@ -100,6 +99,7 @@ def check_services(host: Host) -> None:
         assert f"ExecStart={host.folder}/bin/hut-ci watch " in unit
 
 
+@pytest.mark.real
 def test_from_a_board_to_a_status_in_eight_lines(
     github: FakeGitHub, lab_of: LabOf, hut_ci: HutCi, firmware: Firmware
 ) -> None:
@@ -128,7 +128,7 @@ def test_from_a_board_to_a_status_in_eight_lines(
         cwd=hut_ci.folder,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
