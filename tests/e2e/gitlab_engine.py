@@ -25,7 +25,7 @@ PACKAGE = "gitlab-ci-local@4.65.1"
 FOLDER = ROOT / ".cache" / PACKAGE.replace("@", "-")
 ENTRY = FOLDER / "node_modules" / "gitlab-ci-local" / "src" / "index.js"
 RETRY_SECONDS = 600
-PATIENCE = 110.0
+PATIENCE = 300.0
 TOOLS = ("node", "npm", "rsync", "git")
 SCRIPTS = Path(sys.executable).parent
 """Where the installed `hut-ci` is: on the PATH of the jobs, like on a lab host."""
@@ -50,7 +50,7 @@ def _fetch() -> str:
         return failed.read_text()
     argv = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", PACKAGE]
     argv += [f"--prefix={FOLDER}", f"--cache={ROOT / '.cache' / 'npm'}"]
-    done = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode == 0:
         return ""
     reason = f"npm could not fetch {PACKAGE}: {(done.stderr.strip().splitlines() or ['nothing'])[0]}"

@@ -15,7 +15,7 @@ from console_script import SCRIPT, HutCi
 
 from hut_ci.deadline import Deadline
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @contextmanager

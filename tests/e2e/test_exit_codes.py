@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,9 +78,10 @@ def test_a_report_that_cannot_be_written_at_the_end(
     with claimed_apart(lab):
         run = threading.Thread(target=lambda: answers.append(hut_ci.run(build, *words, lab=lab.lab_yml, wait=60)))
         run.start()
-        waiting = Deadline(30)
+        waiting = Deadline(60)
         while not flock.queue(product_lab, slot):
             assert not waiting.expired
+            time.sleep(0.02)
         summary = tmp_path / "out-1" / "summary.md"
         summary.unlink()
         (summary / "in the way").mkdir(parents=True)

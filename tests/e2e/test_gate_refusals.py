@@ -49,7 +49,7 @@ def test_a_gate_that_is_cancelled_refuses_nobody(job: Job) -> None:
         try:
             until(lambda: "get_permission" in job.github.operations())
             gate.send_signal(signal.SIGTERM)
-            said = gate.communicate(timeout=30)
+            said = gate.communicate(timeout=60)
         finally:
             gate.kill()
     assert gate.returncode == 143, said
@@ -66,7 +66,7 @@ def label_event() -> dict[str, object]:
     }
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = Deadline(seconds)
     while not condition():
         assert not deadline.expired

@@ -94,7 +94,7 @@ def test_minimal(tmp_path: Path, environments: Path, lab_of: LabOf, firmware: Fi
     assert settled(example.repo, "hut-01"), str(ran)
     pending = {"state": "pending", "context": "hardware / hut-09", "description": OVERDUE}
     to, token = f"{github.url}/repos/{NAME}/statuses/{SHA}", {"Authorization": f"Bearer {GITHUB_TOKEN}"}
-    assert requests.post(to, json=pending, headers=token, timeout=5).status_code == 201
+    assert requests.post(to, json=pending, headers=token, timeout=60).status_code == 201
     swept = example.engine.happens("schedule", {}, "sweep.yml")
     assert swept.code == 0, str(swept)
     assert statuses(example.repo)["hardware / hut-09"] == "error", str(swept)

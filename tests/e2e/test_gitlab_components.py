@@ -16,7 +16,7 @@ from conftest import Firmware, LabOf
 from fakes.github import FakeGitHub
 from fakes.gitlab import FakeGitLab
 from fakes.gitlab_state import Project
-from gitlab_engine import Pipelines, Ran
+from gitlab_engine import PATIENCE, Pipelines, Ran
 from live_run import check_free_at_once, check_nobody_writes, programs_with
 from upstream import (
     GITHUB,
@@ -39,7 +39,7 @@ from hut_ci.stages.request import from_document
 from hut_ci.virtual.app_script import Command, Panic
 from hut_ci.virtual.lab import VirtualLab
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 OWN = "$CI_SERVER_FQDN/$CI_PROJECT_PATH"
@@ -149,11 +149,11 @@ def test_a_slot_job_that_is_ended_leaves_a_free_board_and_a_final_state(
     board = lab.boards["hut-01"]
     board.hold_at("loader_sync", 1)
     with pipelines.start(source="parent_pipeline") as process:
-        board.wait_for("held", 60)
+        board.wait_for("held", PATIENCE)
         (run,) = [pid for pid in programs_with("hut-ci\0run") if Path(f"/proc/{pid}/cwd").resolve() == pipelines.folder]
         os.kill(run, number)
         board.release()
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0, output
     assert of_gitlab(gitlab)[-1:] == of_gitlab(gitlab, "hardware")[-1:], output
     assert of_gitlab(gitlab)[-1] in ("failed", "canceled"), output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -208,9 +209,10 @@ def test_a_slot_that_gets_free_is_taken(lab_of: LabOf, hut_ci: HutCi, firmware: 
     with claimed_apart(lab):
         run = threading.Thread(target=lambda: answers.append(hut_ci.run(firmware("ready"), lab=lab.lab_yml, wait=60)))
         run.start()
-        waiting = Deadline(30)
+        waiting = Deadline(60)
         while not flock.queue(product_lab, slot):
             assert not waiting.expired
+            time.sleep(0.02)
     run.join()
     assert answers[0].code == 0, answers[0]
     assert lab.boards["hut-01"].violations == []

@@ -305,7 +305,7 @@ def _pending(github: FakeGitHub, gitlab: FakeGitLab, sha: str, context: str, tex
         (f"{gitlab.api}/projects/7/statuses/{sha}", {"name": context}, GITLAB_TOKEN),
     ):
         headers = {"Authorization": f"Bearer {token}"}
-        assert requests.post(url, json={**body, **more}, headers=headers, timeout=5).status_code == 201
+        assert requests.post(url, json={**body, **more}, headers=headers, timeout=60).status_code == 201
 
 
 # --- the doctor -----------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def writing(port: str | None) -> Iterator[None]:
         return
     address = urlsplit(port)
     with socket.socket() as connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect((address.hostname, address.port))
         connection.sendall(b"x")
         say("writing")
