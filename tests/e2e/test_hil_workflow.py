@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from fakes.github import FakeGitHub
 from fakes.github_state import Pull, Repository, Run
 from fakes.github_webhooks import Webhooks
 from github_engine import Engine
-from live_run import check_free_at_once, check_nobody_writes, check_report
+from live_run import check_free_at_once, check_nobody_writes, check_report, programs_with
 from slowness import is_in_time
 from upstream import EARLIER, HUT, PARENT, SHA, github_with_decoys, zipped
 
@@ -268,7 +268,7 @@ def _held_in_a_write(stage: Stage) -> Iterator[tuple[subprocess.Popen[bytes], in
     process = stage.engine.starts(*stage.webhooks.pushed(SHA))
     try:
         board.wait_for("held", PATIENCE)
-        (pid,) = [pid for pid in _below(process.pid) if b"/hut-ci\0run" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (pid,) = set(_below(process.pid)) & set(programs_with("/hut-ci\0run"))
         yield process, pid
     finally:
         board.release()
@@ -279,9 +279,10 @@ def _held_in_a_write(stage: Stage) -> Iterator[tuple[subprocess.Popen[bytes], in
 def _below(pid: int) -> Iterator[int]:
     """The children of a process, theirs, and so on."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield int(child)
-            yield from _below(int(child))
+        with suppress(OSError):  # it has just ended
+            for child in children.read_text().split():
+                yield int(child)
+                yield from _below(int(child))
 
 
 def _gone(pid: int, seconds: float) -> bool:

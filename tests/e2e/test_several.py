@@ -23,6 +23,7 @@ from live_run import (
 )
 from slowness import is_in_time
 
+from hut_ci.deadline import Deadline
 from hut_ci.virtual.lab import VirtualLab
 
 SLOTS = ("hut-01", "hut-02")
@@ -84,7 +85,7 @@ def test_the_end_of_the_parent_is_the_end_of_both(
     with both(hut_ci, firmware("ready"), lab, "never") as run:
         for slot in SLOTS:
             run.wait_for(rf"{slot} .*suite .*watching the boot")
-            lab.boards[slot].wait_for("app_started", PATIENCE)
+            _wait_until_heard(lab, slot)
         began = time.monotonic()
         run.send(number)
         code = run.end()
@@ -100,6 +101,14 @@ def test_the_end_of_the_parent_is_the_end_of_both(
         assert (run.out / slot / "attempt-1-serial.raw").stat().st_size
         check_nobody_writes(lab, slot)
         check_free_at_once(lab, slot)
+
+
+def _wait_until_heard(lab: VirtualLab, slot: str) -> None:
+    """Until the run has read something of what its board says: that is to be in its report."""
+    deadline, logs = Deadline(PATIENCE), f"state/runs/*-{slot}-*/attempt-1/serial.raw"
+    while not any(log.stat().st_size for log in lab.folder.glob(logs)):
+        assert not deadline.expired
+        time.sleep(0.02)
 
 
 @pytest.mark.real
