@@ -107,26 +107,27 @@ def test_a_folder_that_cannot_be_used_costs_a_download(tmp_path: Path) -> None:
 
 def test_two_at_once_fetch_once(cache: ArtifactCache, tmp_path: Path) -> None:
     """The first is held inside its download until the second stands in line."""
-    source, told, go_on = Source(b"firmware"), threading.Event(), threading.Event()
+    source = Source(b"firmware")
+    begun, told, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def slow(path: Path) -> None:
-        assert go_on.wait(10)
+        begun.set()
+        assert go_on.wait(60)
         source(path)
 
     def second() -> None:
-        cache.fetch("a", None, tmp_path / "2", source, deadline=Deadline(10), on_wait=lambda _text: go_on.set())
+        cache.fetch("a", None, tmp_path / "2", source, deadline=Deadline(60), on_wait=lambda _text: go_on.set())
         told.set()
 
     first = threading.Thread(
-        target=lambda: cache.fetch("a", None, tmp_path / "1", slow, deadline=Deadline(10)), daemon=True
+        target=lambda: cache.fetch("a", None, tmp_path / "1", slow, deadline=Deadline(60)), daemon=True
     )
     first.start()
-    while not list(cache.folder.glob("*.lock")):
-        assert first.is_alive()
+    assert begun.wait(60)
     waiting = threading.Thread(target=second, daemon=True)
     waiting.start()
-    assert told.wait(10)
-    first.join(10)
+    assert told.wait(60)
+    first.join(60)
     assert source.asked == 1
     assert (tmp_path / "2").read_bytes() == source.data
 
