@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -489,27 +490,58 @@ def _peers(pids: list[int]) -> set[int]:
     return {int(line[2].rpartition(":")[2], 16) for line in lines if f"socket:[{line[9]}]" in sockets}
 
 
+AS_NOBODY = """
+import os, sys
+from hut_ci.cli import call
+first, own, lab, port = sys.argv[1:]
+call(["watch", "publisher", "--once", "--lab", first])  # loads all that it needs, from where nobody else may look
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+code = call(["watch", "publisher", "--once", "--state", own, "--lab", lab])
+try:
+    os.open(port, os.O_RDWR)
+except PermissionError:
+    sys.exit(code)
+sys.exit("the port could be opened")
+"""
+
+
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_the_publisher_cannot_open_the_ports_and_needs_not_to(watched: Watched) -> None:
+def test_the_publisher_cannot_open_the_ports_and_needs_not_to(
+    hut_ci: HutCi, github: FakeGitHub, lab_of: LabOf, firmware: Firmware
+) -> None:
     """As a user outside the ports' group it does its work, and no board hears of it."""
-    port = Path(watched.lab.boards["hut-01"].serial).resolve()
-    os.chown(port, 0, 20)
-    port.chmod(0o660)
-    code = "import os, sys\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-    refused = subprocess.run(
-        [sys.executable, "-c", f"{code}os.open({str(port)!r}, os.O_RDWR)"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert "PermissionError" in refused.stderr
-    with watched.started("bench"):
-        until((watched.spool / "reports" / "bench.json").exists, "a sign of life")
-    watched.hut_ci("watch", "publisher", "--once", "--lab", watched.lab.lab_yml)
-    assert set(watched.states().values()) == {"pending"}
-    assert [event.name for event in watched.lab.boards["hut-01"].events if event.name == "connected"] == []
+    build = firmware("ready")
+    first = lab_of()
+    first.lab_yml.write_text(f'{first.lab_yml.read_text()}projects: {{"github:acme/first": {{}}}}\n')
+    other = github.repository("acme/first", id=1002)
+    other.add_commit(SHA, files={"hut.yml": HUT})
+    other.set_branch("main", SHA)
+    other.add_run(head_sha=SHA).add_artifact("firmware-i2s", zipped(build))
+    with tempfile.TemporaryDirectory() as folder, VirtualLab(1, folder=Path(folder) / "lab", transport="pty") as lab:
+        watched = Watched(hut_ci, github, lab, build)
+        port = Path(lab.boards["hut-01"].serial).resolve()
+        os.chown(port, 0, 20)
+        port.chmod(0o660)
+        own = Path(folder) / "publisher"
+        own.mkdir(0o700)
+        for place in (load_lab(first.lab_yml).spool, watched.spool):
+            spool.make(place, spool.REPORTS)
+            spool.make(place, spool.JOBS)
+            sign_of_life(place, time.time())
+        for path in (Path(folder), watched.spool.parent, watched.spool, watched.spool / spool.REPORTS):
+            path.chmod(0o755)
+        for path in (watched.spool / spool.JOBS, own):
+            os.chown(path, 65534, 65534)
+        argv = [sys.executable, "-c", AS_NOBODY, *map(str, (first.lab_yml, own, lab.lab_yml, port))]
+        done = subprocess.run(
+            argv, env=hut_ci.environ, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done
+        assert watched.states() == dict.fromkeys(PASSED, "pending")
+        assert spool.ready(watched.spool, spool.JOBS), "it is handed over"
+        assert {path.stat().st_uid for path in own.iterdir()} == {65534}
+        assert [event.name for event in lab.boards["hut-01"].events if event.name == "connected"] == []
 
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
