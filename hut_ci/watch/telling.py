@@ -182,8 +182,6 @@ def _tell(desk: Desk, forge: Forge, job: Job) -> None:
     whole = [] if unanswered(job) else [partial(_tell_whole, desk, forge, job, request)]
     each([*answered, *whole], lambda step: step())
     if whole:
-        ended = results_of(request, [pair.report for pair in job.pairs])
-        desk.say(f"{job.repository}: {job.commit_sha[:12]}: {', '.join(f'{it.slot} {it.key}' for it in ended)}")
         desk.store.done(job)
 
 
@@ -197,6 +195,7 @@ def _tell_whole(desk: Desk, forge: Forge, job: Job, request: Request) -> None:
     if request.aggregate:
         aggregate(request, results, forge.statuses, request.aggregate)
     _discuss(desk, forge, request, results)
+    desk.say(f"{job.repository}: {job.commit_sha[:12]}: {', '.join(f'{it.slot} {it.key}' for it in results)}")
 
 
 def _discuss(desk: Desk, forge: Forge, request: Request, results: Sequence[Result]) -> None:

@@ -1,4 +1,4 @@
-"""A publisher that ends anywhere: the next one comes to the same end. Every step is tried, before it and after it."""
+"""A publisher that ends anywhere: the next one comes to the same end. A soak tries every step, before and after it."""
 
 from __future__ import annotations
 
@@ -154,34 +154,30 @@ def fresh(github: FakeGitHub) -> FakeGitHub:
     return github
 
 
-def check(steps: range, folder: Path, github: FakeGitHub) -> None:
-    wanted, count = end_of(folder / "undisturbed", github, -1)
-    assert 60 < count <= MOST_STEPS
-    assert set(wanted[0]) == {HEAD, NEWER}
-    assert BASE not in wanted[0]
-    for at in steps:
-        found, _ = end_of(folder / str(at), fresh(github), at)
-        assert found == wanted, f"killed at step {at}"
+STEPS = [
+    pytest.param(slice(1, None, 1), marks=pytest.mark.soak, id="each"),
+    *(pytest.param(slice(first, None, 15), marks=pytest.mark.real, id=f"from {first}") for first in (1, 6, 11)),
+]
 
 
-@pytest.mark.real
-def test_killed_at_some_steps_the_end_is_the_same(tmp_path: Path, github: FakeGitHub) -> None:
-    check(range(7, MOST_STEPS, 61), tmp_path, github)
-
-
-@pytest.mark.real
-@pytest.mark.timeout(900)
-def test_killed_at_every_third_step_the_end_is_the_same_on_gitlab(tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("steps", STEPS)
+def test_killed_at_a_step_the_end_is_the_same_on_gitlab(steps: slice, tmp_path: Path) -> None:
     wanted, count = end_on_gitlab(tmp_path / "undisturbed", -1)
     assert 40 < count <= MOST_STEPS
     assert set(wanted[0].values()) == {"success"}
-    for at in range(1, count + 1, 3):
+    for at in range(count + 1)[steps]:
         found, _ = end_on_gitlab(tmp_path / str(at), at)
         assert found == wanted, f"killed at step {at}"
 
 
-@pytest.mark.real
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("part", range(8))
-def test_killed_at_every_step_the_end_is_the_same(part: int, tmp_path: Path, github: FakeGitHub) -> None:
-    check(range(1 + part, MOST_STEPS, 8), tmp_path, github)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("steps", STEPS)
+def test_killed_at_a_step_the_end_is_the_same(steps: slice, tmp_path: Path, github: FakeGitHub) -> None:
+    wanted, count = end_of(tmp_path / "undisturbed", github, -1)
+    assert 60 < count <= MOST_STEPS
+    assert set(wanted[0]) == {HEAD, NEWER}
+    assert BASE not in wanted[0]
+    for at in range(count + 1)[steps]:
+        found, _ = end_of(tmp_path / str(at), fresh(github), at)
+        assert found == wanted, f"killed at step {at}"
