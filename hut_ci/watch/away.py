@@ -16,6 +16,8 @@ UNTIL = "until.json"
 BENCH = "bench.json"
 SILENT_SECONDS = 1800.0
 """Without a sign of life for so long, the bench is taken to be off."""
+START_SECONDS = 60.0
+"""For both processes to begin on a host that has just started."""
 
 
 def send_away(folder: Path, until: str) -> None:

@@ -17,7 +17,7 @@ from hut_ci.model import Watched
 from hut_ci.record import evidence_of
 from hut_ci.stages.build_choice import NoRun
 from hut_ci.watch import asking, plan, spool, telling
-from hut_ci.watch.away import absent
+from hut_ci.watch.away import START_SECONDS, absent, away_until
 from hut_ci.watch.desk import Desk, each, request_of
 from hut_ci.watch.forge import Forge
 from hut_ci.watch.handing import hand_over
@@ -56,7 +56,10 @@ class Pause:
 
 @dataclass(slots=True)
 class Publisher:
-    """`alive` is called between the steps of a round, which may take long: none of them takes ROUND_SECONDS."""
+    """`alive` is called between the steps of a round, which may take long: none of them takes ROUND_SECONDS.
+
+    `since` is when it began, where it goes on for ever (Unix time).
+    """
 
     desk: Desk
     cache: ArtifactCache
@@ -64,6 +67,7 @@ class Publisher:
     look_seconds: float = LOOK_SECONDS
     pauses: dict[str, Pause] = field(default_factory=dict)
     last: float = 0.0
+    since: float = 0.0
     alive: Callable[[], None] = lambda: None
     beaten: float = 0.0
 
@@ -82,11 +86,16 @@ class Publisher:
             former = Watched(address)
             self._guarded(former, partial(self._part_with, former))
         away = absent(desk.spool, desk.clock())
+        told = away_until(desk.spool, desk.clock()) if self._begins() else away
         for watched in desk.lab.projects:
-            self._guarded(watched, partial(self._serve, watched, away))
+            self._guarded(watched, partial(self._serve, watched, told))
         if away is None:
             self._hand_over()
         self._tidy()
+
+    def _begins(self) -> bool:
+        """Whether the bench may be about to begin, as we are: that it is away is not told yet."""
+        return 0 <= self.desk.clock() - self.since <= START_SECONDS
 
     def pause(self, watched: Watched) -> Pause:
         return self.pauses.setdefault(watched.address, Pause())

@@ -19,7 +19,7 @@ from hut_ci.watch import plan, spool
 from hut_ci.watch.decide import ANSWER_SECONDS
 from hut_ci.watch.desk import Desk, each, request_of
 from hut_ci.watch.forge import Forge
-from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, HANDED, OPEN, WAITING, Job, JobPair
+from hut_ci.watch.job import ANNOUNCING, ANSWERED, ASKED, HANDED, OPEN, POSTED, WAITING, Job, JobPair
 from hut_ci.watch.own_report import report_of
 from hut_ci.watch.store import unanswered
 
@@ -36,7 +36,8 @@ def announce(desk: Desk, watched: Watched, forge: Forge, away: str | None) -> No
 
 
 def _announce_one(desk: Desk, watched: Watched, forge: Forge, away: str | None, job: Job) -> None:
-    if away is not None and all(pair.state == WAITING for pair in job.pairs):
+    states = {pair.state for pair in job.pairs}
+    if away is not None and WAITING in states <= {WAITING, POSTED}:
         desk.attempt(job, partial(_tell_away, desk, watched, forge, job, away))
     elif job.state in NEW and not unanswered(job):
         desk.store.announced(job)  # all was decided before anybody was told
@@ -59,7 +60,10 @@ def _is_too_much(desk: Desk, watched: Watched, job: Job) -> bool:
 
 
 def _post_pending(desk: Desk, watched: Watched, forge: Forge, job: Job) -> None:
-    """With a time limit that counts from when the run may begin; pairs that are blocked get their answer at once."""
+    """With a time limit that counts from when the run may begin; pairs that are blocked get their answer at once.
+
+    What was answered before the lab went away stands.
+    """
     until = plan.limit(watched.hours, desk.now.astimezone(), ANSWER_SECONDS).astimezone(UTC)
     document = {**job.document, "not_after": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
     desk.store.announce(job, document)
@@ -67,7 +71,8 @@ def _post_pending(desk: Desk, watched: Watched, forge: Forge, job: Job) -> None:
     blocked = {number: pair for number, pair in enumerate(request.pairs) if pair.blocked is not None}
     told = {n: report_of(request, pair, evidence(pair), desk.lab.name) for n, pair in blocked.items()}
     desk.store.answer(job, told)
-    gate.announce_all(request, forge.statuses)
+    left = tuple(request.pairs[pair.number] for pair in job.pairs if pair.state != POSTED)
+    gate.announce_all(replace(request, pairs=left), forge.statuses)
     desk.store.announced(job)
     desk.store.see(watched.address, (), {_told(job.line): ""}, desk.clock())
 
@@ -76,9 +81,11 @@ def _tell_away(desk: Desk, watched: Watched, forge: Forge, job: Job, away: str) 
     """One `blocked` for each line, then silence; the newest job of each waits until the lab is back."""
     if job.state != ASKED or not desk.store.marks(watched.address).get(_told(job.line)):
         request, why = request_of(job), Evidence("lab_away", {"until": away})
-        reports = [report_of(request, pair, why, desk.lab.name) for pair in request.pairs]
-        for pair, report in zip(request.pairs, reports, strict=True):
-            deliver.answer(request, pair, report, forge.statuses)
+        reports = [
+            pair.report or report_of(request, request.pairs[pair.number], why, desk.lab.name) for pair in job.pairs
+        ]
+        for pair in unanswered(job):
+            deliver.answer(request, request.pairs[pair.number], reports[pair.number], forge.statuses)
         if request.aggregate:
             aggregate(request, results_of(request, reports), forge.statuses, request.aggregate)
     desk.store.recall(job)

@@ -15,7 +15,7 @@ from fakes.github_state import Repository
 from slowness import slowness
 from watch_rig import BASE, DAY, HEAD, NAME, NEWER, Rig, built, finals, settled, texts
 
-from hut_ci.watch.away import bring_back, send_away
+from hut_ci.watch.away import START_SECONDS, bring_back, send_away
 
 ADDRESS = f"github:{NAME}"
 NOON = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
@@ -476,6 +476,48 @@ def test_a_lab_that_is_away_says_so_once_and_catches_up_with_the_newest(rig: Rig
     assert finals(repo)[NEWER] == BOTH
     assert settled(repo)
     assert {sha for sha, _, _ in rig.bench.ran} == {NEWER}
+
+
+def test_what_is_half_tested_when_the_lab_goes_away_is_told_so_and_caught_up(
+    tmp_path: Path, github: FakeGitHub
+) -> None:
+    """One slot has answered, the other one is somebody else's yet: its answer will not come for a month."""
+    other = "acme/other"
+    projects = f'{{"{ADDRESS}": {{}}, "github:{other}": {{slots: [hut-02]}}}}'
+    with Rig(tmp_path, github, projects) as rig:
+        built(rig.repository(other), BASE)
+        rig.clock.now += 31
+        rig.publisher.round()
+        repo = rig.repository()
+        built(repo, HEAD)
+        rig.clock.now += 31
+        rig.publisher.round()
+        rig.bench.round(slot="hut-01")
+        send_away(rig.lab.spool, "2999-01-01T00:00:00Z")
+        for _ in range(3):
+            rig.clock.now += 31
+            rig.publisher.round()
+        assert "away until 2999-01-01" in texts(repo, HEAD)["hardware / hut-02"]
+        assert finals(repo)[HEAD] == {"hardware / hut-01": "success", "hardware / hut-02": "error", "hardware": "error"}
+        assert bring_back(rig.lab.spool)
+        rig.rounds()
+        assert finals(repo)[HEAD] == BOTH
+        assert [slot for sha, slot, _ in rig.bench.ran if sha == HEAD] == ["hut-01", "hut-02"]
+        assert "pending" not in [s.state for s in repo.posted_statuses if s.context == "hardware / hut-01"][1:]
+
+
+def test_a_bench_that_begins_a_moment_after_the_publisher_is_not_away(rig: Rig) -> None:
+    """Both begin when the host does; "blocked" would stand there for some seconds."""
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.clock.now += DAY
+    rig.publisher.since = rig.clock.now
+    rig.clock.now += 5
+    rig.publisher.round()
+    assert set(finals(repo)[HEAD].values()) == {"pending"}
+    rig.clock.now += 2 * START_SECONDS
+    rig.publisher.round()
+    assert set(finals(repo)[HEAD].values()) == {"error"}
 
 
 def test_a_bench_that_is_off_is_told_and_what_waits_is_tested_when_it_is_back(rig: Rig) -> None:

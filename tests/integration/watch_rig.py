@@ -52,17 +52,20 @@ class PaperBench:
     ran: list[tuple[str, str, str]] = field(default_factory=list)
     """(commit, slot, job) of every run that ended."""
 
-    def round(self, most: int = 100) -> None:
+    def round(self, most: int = 100, slot: str | None = None) -> None:
+        """At most so many jobs; with `slot` those on it alone."""
         sign_of_life(self.lab.spool, self.clock())
         spool.clear(self.lab.spool)
         done = set(spool.ready(self.lab.spool, spool.REPORTS))
         for name in [name for name in spool.ready(self.lab.spool, spool.JOBS) if name not in done][:most]:
             request = spool.read_request(self.lab.spool, name)
-            slot = request.pairs[0].slot
+            on = request.pairs[0].slot
+            if slot not in (None, on):
+                continue
             out = spool.begin(self.lab.spool, name)
             (out / spool.REPORT).write_text(json.dumps(report(request)))
             spool.finish(self.lab.spool, name)
-            self.ran.append((request.commit_sha, slot, name))
+            self.ran.append((request.commit_sha, on, name))
 
 
 def report(request: Request, commit_sha: str | None = None) -> dict[str, Any]:
