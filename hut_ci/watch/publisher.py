@@ -209,6 +209,7 @@ class Publisher:
         jobs = desk.store.jobs()
         desk.refusals.keep([job.id for job in jobs])
         due = {job.repository for job in jobs} | {watched.address for watched in desk.lab.projects}
+        desk.store.part_with(due)
         for address in self.pauses.keys() - due:
             del self.pauses[address]
         wanted = {job.place(pair) for job in jobs for pair in job.pairs if pair.state == HANDED}

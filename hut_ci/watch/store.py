@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,18 @@ class Store:
             (repository,),
         )
         return [row["handed"] for row in rows]
+
+    def part_with(self, kept: Collection[str]) -> None:
+        """Forget what was seen of all other repositories: one that is named again begins with a first look."""
+        known = {row["repository"] for row in self._db.execute("SELECT DISTINCT repository FROM mark")}
+        for repository in known - set(kept):
+            with self._transaction():
+                self._db.execute("DELETE FROM mark WHERE repository = ?", (repository,))
+                self._db.execute(
+                    "UPDATE finding SET outcome = COALESCE(outcome, 'ignored: watched no longer'), closed = 1 "
+                    "WHERE repository = ? AND closed = 0",
+                    (repository,),
+                )
 
     def forget(self, now: float) -> None:
         """Remove what has been over for a month."""

@@ -443,6 +443,27 @@ def test_what_nobody_knew_of_is_dropped_with_its_repository(rig: Rig) -> None:
     assert (repo.posted_statuses, rig.publisher.desk.store.jobs()) == ([], [])
 
 
+def test_a_repository_that_is_named_again_begins_anew(rig: Rig) -> None:
+    """Nobody meant this lab by what was said while it did not watch; what was tested is not tested again."""
+    repo = rig.repository()
+    built(repo, HEAD)
+    repo.add_pull(12, head_sha=HEAD)
+    rig.rounds()
+    watching = rig.lab
+    rig.lab = replace(rig.lab, projects=(Watched("github:acme/other"),))
+    rig.github.repository("acme/other")
+    rig.restart()
+    rig.rounds(2)
+    repo.add_comment(12, "/hil", login="ada")
+    rig.lab = watching
+    rig.restart()
+    rig.rounds()
+    assert len(rig.bench.ran) == 2
+    repo.add_comment(12, "/hil", login="ada")
+    rig.rounds()
+    assert len(rig.bench.ran) == 4
+
+
 def test_a_token_that_may_end_it_no_longer_is_told_and_given_up_in_the_end(rig: Rig) -> None:
     repo = rig.repository()
     built(repo, HEAD)
