@@ -23,9 +23,11 @@ Examples:
 
 \b
 It makes the users hut-ci and hut-ci-publisher, the spool and two services, and starts them. lab.yml becomes root's, to
-be read by the group hut-lab. Once more is harmless.
+be read by the group hut-lab; it names the spool and a shared folder for the locks, unless it does. Once more is
+harmless.
 """
-SPOOL = "/var/spool/hut-ci"
+SHARED = {"lock_dir": "/run/lock/hut-ci", "spool_dir": "/var/spool/hut-ci"}
+"""Folders of the lab's group."""
 CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
 
 
@@ -47,42 +49,79 @@ CARRIED = ("GITHUB_API_URL", "GITLAB_API_URL")
 @click.option("--root", type=click.Path(path_type=Path), help="Write below this folder, and start nothing.")
 def install(lab_path: Path, github_token: Path | None, gitlab_token: Path | None, root: Path | None) -> None:
     """Set both processes up as services: the publisher with the token and no board, the bench without a token."""
+    from hut_ci import config
     from hut_ci.cli.watch import refuse_idle
     from hut_ci.cli.watch_services import TOKENS, set_up
     from hut_ci.watch.units import files
 
     if root is None and os.geteuid() != 0:
         raise ConfigError("only root makes users and services", todo="`sudo hut-ci watch install`, or look with --root")
-    lab = _lab(lab_path, root)
+    lab, program = config.load_lab(lab_path), _program(root)
     refuse_idle(lab)
-    files_given = {"github": github_token, "gitlab": gitlab_token}
+    tokens = {"github": _token("github", github_token), "gitlab": _token("gitlab", gitlab_token)}
     environment = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
     for forge in sorted({project.address.partition(":")[0] for project in lab.projects}):
         environment[f"{forge.upper()}_TOKEN_FILE"] = str(TOKENS / f"{forge}-token")
-    made = files(lab, _program(root), TOKENS, environment)
+        if root is None and not tokens[forge]:
+            _refuse_missing(forge, TOKENS / f"{forge}-token")
+    lab = _shared(lab, root)
+    made = files(lab, program, TOKENS, environment)
     for path, text in made.items():
         _write(path, text, root)
     if root is None:
-        set_up(lab, {forge: _token(forge, path) for forge, path in files_given.items()})
+        set_up(lab, tokens)
 
 
-def _lab(path: Path, root: Path | None) -> Lab:
-    """The lab, which has to say where the spool is: both users look there. Below `root` a copy of it does."""
+def _refuse_missing(forge: str, stored: Path) -> None:
+    """Raises ConfigError where no token was stored by an earlier installation either."""
+    if not stored.exists():
+        name = f"{forge.upper()}_TOKEN"
+        raise ConfigError(
+            f"no token for {forge} was given",
+            why=f"lab.yml names a repository there, and ${name} is empty: sudo keeps variables back",
+            todo=f"`sudo --preserve-env={name} hut-ci watch install`, or `--{forge}-token FILE`",
+        )
+
+
+def _shared(lab: Lab, root: Path | None) -> Lab:
+    """The lab, which has to say where its users meet: in the spool, and before the locks. Below `root` a copy does.
+
+    A lock of /var/lock belongs to whoever made it first: the bench could not have what a person once held.
+    """
     from hut_ci import config
     from hut_ci.config.lab_write import lab_text
+    from hut_ci.yaml_lines import parse_document
 
-    lab = config.load_lab(path)
-    if lab.spool_dir is not None:
-        return lab
-    with lab_text(path, "") as (text, write):
-        longer = f"{text.rstrip()}\nspool_dir: {SPOOL}\n"
-        lab = config.lab_from_text(longer, path)
+    with lab_text(lab.path, "") as (text, write):
+        said = parse_document(text.encode(), lab.path).data
+        missing = {name: folder for name, folder in SHARED.items() if name not in said}
+        if not missing:
+            return lab
+        if "lock_dir" in missing and root is None:
+            _refuse_held(lab)
+        longer = "\n".join([text.rstrip(), *(f"{name}: {folder}" for name, folder in missing.items()), ""])
+        longer_lab = config.lab_from_text(longer, lab.path)
         if root is None:
             write(longer)
-            click.echo(f"{path}: spool_dir is {SPOOL}")
+            for name, folder in missing.items():
+                click.echo(f"{lab.path}: {name} is {folder}")
         else:
             _write(Path("/") / "etc" / "hut-ci" / "lab.yml", longer, root)
-    return lab
+    return longer_lab
+
+
+def _refuse_held(lab: Lab) -> None:
+    """Raises SlotError where somebody holds a slot by a lock that the services would not see."""
+    from hut_ci.claims import flock, notes
+    from hut_ci.errors import SlotError
+
+    for slot in lab.slots:
+        if holder := flock.holder(lab, slot):
+            raise SlotError(
+                f"{slot.id} is held by {notes.who(holder)}",
+                why=f"locks move from {lab.lock_dir} to {SHARED['lock_dir']}, and two could have the slot at once",
+                todo="wait for its end, or end it, then type the same command again",
+            )
 
 
 def _program(root: Path | None) -> Path:

@@ -47,7 +47,7 @@ def typed(heading: str) -> list[list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine of its own for the lines of root: /etc and /var/spool are copies, seen by what is typed alone.
+    """A machine of its own for the lines of root: /etc, /var/spool and /run/lock are seen by what is typed alone.
 
     Users, groups and folders are made by the real programs of systemd. No systemd runs services in a test, and often
     there is no sudo: these two are stand-ins, the one writes down what it was asked for, the other passes on what sudo
@@ -67,11 +67,14 @@ class Host:
             (programs / name).chmod(0o755)
         shutil.copytree("/etc", folder / "etc", symlinks=True)
         (folder / "spool").mkdir()
+        (folder / "lock").mkdir()
+        (folder / "lock").chmod(0o1777)
         return cls(folder)
 
     @property
     def argv(self) -> list[str]:
-        mounts = f"mount --bind {self.folder}/etc /etc && mount --bind {self.folder}/spool /var/spool"
+        own = {"etc": "/etc", "spool": "/var/spool", "lock": "/run/lock"}
+        mounts = " && ".join(f"mount --bind {self.folder / name} {there}" for name, there in own.items())
         return ["unshare", "--mount", "/bin/bash", "-c", f'{mounts} && exec "$@"', "-"]
 
     def ids(self, kind: str) -> dict[str, int]:
@@ -86,7 +89,10 @@ def check_services(host: Host) -> None:
     assert token.read_text() == GITHUB_TOKEN
     assert (token.stat().st_uid, stat.S_IMODE(token.stat().st_mode)) == (users[PUBLISHER_USER], 0o600)
     assert (lab.stat().st_uid, lab.stat().st_gid, stat.S_IMODE(lab.stat().st_mode)) == (0, groups[GROUP], 0o640)
-    assert lab.read_text().endswith("spool_dir: /var/spool/hut-ci\n")
+    assert lab.read_text().endswith("lock_dir: /run/lock/hut-ci\nspool_dir: /var/spool/hut-ci\n")
+    # What `watch --once` locked is its user's alone; the bench needs locks that are its group's, too.
+    locks = (host.folder / "lock" / "hut-ci").stat()
+    assert (locks.st_gid, stat.S_IMODE(locks.st_mode)) == (groups[GROUP], 0o2770)
     spool = host.folder / "spool" / "hut-ci"
     assert {side: (spool / side).stat().st_uid for side in ("jobs", "reports")} == {
         "jobs": users[PUBLISHER_USER],
@@ -116,7 +122,8 @@ def test_from_a_board_to_a_status_in_eight_lines(
     github.add_token(GITHUB_TOKEN, login="lab", kind="pat", permissions=token)
     lab = hut_ci.folder / "home" / ".config" / "hut-ci" / "lab.yml"
     lab.parent.mkdir(parents=True)
-    lab.write_text(f"lab: kitchen\nlock_dir: {hut_ci.folder}/locks\nstate_dir: {hut_ci.folder}/state\nslots:\n")
+    locks = "" if host else f"lock_dir: {hut_ci.folder}/locks\n"
+    lab.write_text(f"lab: kitchen\n{locks}state_dir: {hut_ci.folder}/state\nslots:\n")
     # The board is pointed at, and nobody is asked; the forge is the fake one. What is typed stays as it is.
     environ = {"HUT_CI_SLOTS_ADD_PORT": board.serial, "HUT_CI_SLOTS_ADD_YES": "1", "GITHUB_API_URL": github.url}
     programs = host.folder / "bin" if host else SCRIPT.parent
@@ -136,6 +143,42 @@ def test_from_a_board_to_a_status_in_eight_lines(
     assert states == {"hardware / hut-01": "success", "hardware": "success"}, done.stdout + done.stderr
     if host:
         check_services(host)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not may_install(), reason="needs root and systemd's programs")
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        ("hut-ci watch install", 2, "no token for github was given"),
+        (
+            "hut-ci slots hold hut-01 --why soldering --for 1m && { GITHUB_TOKEN=x hut-ci watch install; code=$?; }; "
+            "hut-ci slots release hut-01; exit $code",
+            4,
+            "hut-01 is held by root",
+        ),
+    ],
+    ids=["no token", "a slot in use"],
+)
+def test_an_installation_that_is_refused_changes_nothing(typed: str, code: int, words: str, hut_ci: HutCi) -> None:
+    """The services would ask for ever without a token, and not see the lock of who has a slot now."""
+    host = Host.made(hut_ci.folder / "host")
+    lab = host.folder / "etc" / "hut-ci" / "lab.yml"
+    lab.parent.mkdir()
+    text = 'slots: {hut-01: {serial: "rfc2217://127.0.0.1:9"}}\nprojects: {"github:acme/firmware": {}}\n'
+    lab.write_text(text)
+    environ = {**hut_ci.environ, "PATH": f"{host.folder}/bin:{hut_ci.environ['PATH']}"}
+    done = subprocess.run(
+        [*host.argv, "/bin/bash", "-c", typed],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert (done.returncode, words in done.stderr) == (code, True), done
+    assert (lab.read_text(), (host.folder / "systemctl").exists()) == (text, False)
+    assert not (host.folder / "etc" / "systemd" / "system" / SERVICES[0]).exists()
 
 
 def test_its_lab_loads_with_all_that_its_table_names(tmp_path: Path) -> None:

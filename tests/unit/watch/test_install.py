@@ -16,7 +16,7 @@ from hut_ci import config
 from hut_ci.cli import hut_ci
 from hut_ci.errors import ConfigError
 from hut_ci.watch.publisher import DOWNLOAD_SECONDS, ROUND_SECONDS
-from hut_ci.watch.units import BENCH_USER, PUBLISHER_USER, SERVICES
+from hut_ci.watch.units import BENCH_USER, GROUP, PUBLISHER_USER, SERVICES
 
 LAB = """\
 lab: kitchen
@@ -66,6 +66,17 @@ def test_services_find_a_lab_yml_that_was_named_from_where_it_lies(
     assert CliRunner().invoke(hut_ci, argv, catch_exceptions=False).exit_code == 0
     for service in SERVICES:
         assert unit(tmp_path / "made", service)["ExecStart"].endswith(f" --lab {tmp_path / 'lab.yml'}")
+
+
+def test_the_bench_and_people_meet_before_the_locks_where_lab_yml_says_nothing(tmp_path: Path) -> None:
+    """In /var/lock each lock is of the user who made it first, and of nobody else."""
+    (tmp_path / "lab.yml").write_text(LAB.replace("lock_dir: /run/lock/hut-ci\n", ""))
+    argv = ["watch", "install", "--lab", str(tmp_path / "lab.yml"), "--root", str(tmp_path)]
+    assert CliRunner().invoke(hut_ci, argv, catch_exceptions=False).exit_code == 0
+    assert config.load_lab(tmp_path / "etc" / "hut-ci" / "lab.yml").lock_dir == Path("/run/lock/hut-ci")
+    assert "/run/lock/hut-ci" in unit(tmp_path, SERVICES[0])["ReadWritePaths"].split()
+    folders = (tmp_path / "etc" / "tmpfiles.d" / "hut-ci-watch.conf").read_text()
+    assert f"d /run/lock/hut-ci 2770 root {GROUP} -\n" in folders
 
 
 def test_the_publisher_has_the_token_and_no_board(root: Path) -> None:
