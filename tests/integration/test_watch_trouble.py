@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -446,7 +447,7 @@ def test_what_nobody_knew_of_is_dropped_with_its_repository(rig: Rig) -> None:
 def test_a_repository_that_is_named_again_begins_anew(rig: Rig) -> None:
     """Nobody meant this lab by what was said while it did not watch; what was tested is not tested again."""
     repo = rig.repository()
-    built(repo, HEAD)
+    built(repo, HEAD, created=datetime(2026, 2, 12, 12, 0, tzinfo=UTC))  # whole seconds before it is asked for
     repo.add_pull(12, head_sha=HEAD)
     rig.rounds()
     watching = rig.lab
