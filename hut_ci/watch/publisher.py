@@ -80,12 +80,12 @@ class Publisher:
             self.beaten = 0.0
         self.last = desk.clock()
         telling.collect(desk)
-        telling.take_back(desk)
+        away = absent(desk.spool, desk.clock())
+        telling.take_back(desk, away)
         telling.end_overdue(desk)
         for address in sorted(telling.end_former(desk)):
             former = Watched(address)
             self._guarded(former, partial(self._part_with, former))
-        away = absent(desk.spool, desk.clock())
         told = away_until(desk.spool, desk.clock()) if self._begins() else away
         for watched in desk.lab.projects:
             self._guarded(watched, partial(self._serve, watched, told))

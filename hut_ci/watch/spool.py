@@ -102,6 +102,12 @@ def withdraw(spool: Path, name: str) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def is_begun(spool: Path, name: str) -> bool:
+    """Whether the bench has begun a job, or has ended it since the reports were collected."""
+    target = spool_files.inside(spool, REPORTS, name)
+    return target.with_name(f".{name}.part").exists() or target.exists()
+
+
 def sweep(spool: Path) -> None:
     """Remove what a publisher that was killed left half written, or half removed."""
     for path in (spool / JOBS).glob(".*"):

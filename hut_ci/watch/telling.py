@@ -117,12 +117,18 @@ def collect(desk: Desk) -> None:
             desk.store.answer(job, {pair.number: document})
 
 
-def take_back(desk: Desk) -> None:
-    """What is gone from the spool, unanswered, is handed over once more: its slots would be busy with nothing."""
+def take_back(desk: Desk, away: str | None) -> None:
+    """What is gone from the spool, unanswered, is handed over once more: its slots would be busy with nothing.
+
+    So is, later, what nobody has begun when the lab goes away: it waited for a slot that somebody holds.
+    """
     there = set(spool.ready(desk.spool, spool.JOBS))
     for job in desk.store.jobs():
-        for pair in job.pairs:
-            if pair.state == HANDED and job.place(pair) not in there:
+        for name, pair in [(job.place(pair), pair) for pair in job.pairs if pair.state == HANDED]:
+            if away is not None and not spool.is_begun(desk.spool, name):
+                spool.withdraw(desk.spool, name)
+                desk.store.take_back(job, pair)
+            elif name not in there:
                 desk.store.take_back(job, pair)
 
 

@@ -15,6 +15,7 @@ from fakes.github_state import Repository
 from slowness import slowness
 from watch_rig import BASE, DAY, HEAD, NAME, NEWER, Rig, built, finals, settled, texts
 
+from hut_ci.watch import spool
 from hut_ci.watch.away import START_SECONDS, bring_back, send_away
 
 ADDRESS = f"github:{NAME}"
@@ -504,6 +505,27 @@ def test_what_is_half_tested_when_the_lab_goes_away_is_told_so_and_caught_up(
         assert finals(repo)[HEAD] == BOTH
         assert [slot for sha, slot, _ in rig.bench.ran if sha == HEAD] == ["hut-01", "hut-02"]
         assert "pending" not in [s.state for s in repo.posted_statuses if s.context == "hardware / hut-01"][1:]
+
+
+def test_what_waits_for_somebodys_slot_when_the_lab_goes_away_is_taken_back(rig: Rig) -> None:
+    """It would be begun on boards that are gone by then. What has begun comes to its end."""
+    repo = rig.repository()
+    built(repo, HEAD)
+    rig.clock.now += 31
+    rig.publisher.round()
+    first, second = spool.ready(rig.lab.spool, spool.JOBS)
+    spool.begin(rig.lab.spool, first)
+    send_away(rig.lab.spool, "2999-01-01T00:00:00Z")
+    rig.publisher.round()
+    assert spool.ready(rig.lab.spool, spool.JOBS) == [first]
+    rig.bench.round()
+    rig.publisher.round()
+    told = texts(repo, HEAD)
+    assert sorted("away until 2999-01-01" in told[f"hardware / hut-0{n}"] for n in (1, 2)) == [False, True]
+    assert bring_back(rig.lab.spool)
+    rig.rounds()
+    assert finals(repo)[HEAD] == BOTH
+    assert sorted(name for *_, name in rig.bench.ran) == sorted([first, second])
 
 
 def test_a_bench_that_begins_a_moment_after_the_publisher_is_not_away(rig: Rig) -> None:
