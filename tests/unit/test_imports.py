@@ -31,6 +31,7 @@ FLOORS: list[set[str]] = [
         "credentials",
         "archive",
         "artifact_cache",
+        "host_fault",
         "process",
         "proc",
         "tables",
