@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hut_ci.model import BuildRun, BuildState, Watched
 from hut_ci.stages import spoken
+from hut_ci.stages.build_names import listed, shown
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.trigger import Event
 
@@ -81,6 +82,16 @@ def findings(look: Look, watched: Watched, before: Marks) -> tuple[list[Finding]
     asked = [*_asked(look.comments, before), *_set(look.labels, before)]
     marks = dict(look.marks) | {_head(finding.line): str(finding.event.commit_sha) for finding in built}
     return [*built, *sorted(asked, key=lambda finding: finding.at)], marks
+
+
+def nothing_pushed(builds: Iterable[Build], watched: Watched) -> str:
+    """Why no push is tested at a first look, for whoever has just named the repository."""
+    pushed = [run for run in (build.run for build in builds) if run.event in PUSHES]
+    own = {run.branch: run for run in reversed(pushed) if run.branch and run.head_repository == run.repository}
+    if chosen := [branch for branch in own if _is_chosen(branch, watched.branches)]:
+        return "; ".join(f"the newest build of {shown(branch)}: {own[branch].state}" for branch in chosen)
+    known = f", but there are some of {listed(own)}: `branches:` of lab.yml chooses" if own else ""
+    return f"no build of a push to {listed(watched.branches)} is known{known}"
 
 
 def _built(builds: Iterable[Build], watched: Watched, before: Marks) -> Iterator[Finding]:

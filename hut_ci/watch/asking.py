@@ -9,7 +9,7 @@ from hut_ci.model import Evidence, Watched
 from hut_ci.stages import publish
 from hut_ci.stages.comment import upsert
 from hut_ci.stages.finding import Finding
-from hut_ci.stages.news import findings
+from hut_ci.stages.news import findings, nothing_pushed
 from hut_ci.watch import plan
 from hut_ci.watch.decide import HELP, IGNORED, REFUSED, RUN, decide
 from hut_ci.watch.desk import Desk, each
@@ -25,7 +25,10 @@ UNDECIDED_SECONDS = 86400.0
 def look(desk: Desk, watched: Watched, forge: Forge) -> None:
     """Keep what is new, together with the marks that say it was seen."""
     before = desk.store.marks(watched.address)
-    found, marks = findings(forge.watching.look(before, watched.events), watched, before)
+    seen = forge.watching.look(before, watched.events)
+    found, marks = findings(seen, watched, before)
+    if not before and not found and "push" in watched.events:
+        desk.say(f"{watched.address}: nothing to test yet: {nothing_pushed(seen.builds or (), watched)}")
     desk.store.see(watched.address, found, marks, desk.clock())
 
 

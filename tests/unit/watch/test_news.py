@@ -8,7 +8,7 @@ import pytest
 
 from hut_ci.model import BuildRun, BuildState, Watched
 from hut_ci.stages.finding import from_text, to_text
-from hut_ci.stages.news import Build, Labelled, Look, Said, counts, findings, pulls_mark
+from hut_ci.stages.news import Build, Labelled, Look, Said, counts, findings, nothing_pushed, pulls_mark
 
 OLD, NEW = "0a" * 20, "0b" * 20
 WATCHED = Watched("github:acme/firmware", branches=("main", "release/*"))
@@ -62,6 +62,24 @@ def test_a_commit_is_found_once_and_found_again_when_the_branch_returns_to_it() 
     assert len(made) == 1
     [again] = found(Look([build(4, OLD), build(3, NEW), build(1, OLD)]), marks)
     assert again != first[0].id, "what is known already would not be decided again"
+
+
+@pytest.mark.parametrize(
+    ("builds", "told"),
+    [
+        ([], "no build of a push to main, release/* is known"),
+        (
+            [build(2, branch="develop"), build(1, branch="develop")],
+            "no build of a push to main, release/* is known, but there are some of develop: `branches:` of lab.yml",
+        ),
+        ([build(2, state=BuildState.FAILED), build(1, OLD)], "the newest build of main: failed"),
+        ([build(1, branch="develop", head_repository="66")], "no build of a push to main, release/* is known"),
+    ],
+    ids=["nothing", "another branch", "failed", "a fork's"],
+)
+def test_who_has_just_named_a_repository_learns_why_nothing_is_tested(builds: list[Build], told: str) -> None:
+    assert found(Look(builds)) == []
+    assert nothing_pushed(builds, WATCHED).startswith(told)
 
 
 def test_a_pull_requests_own_build_where_that_is_asked_for() -> None:
