@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hut_ci.claims import flock
 from hut_ci.claims.steals import taken_from
@@ -18,10 +18,8 @@ from hut_ci.stages.verdict import judge
 
 if TYPE_CHECKING:
     from hut_ci.board.port_holder import PortHolder
-    from hut_ci.deadline import Deadline
     from hut_ci.model import Claim, Lab, Report, Slot
     from hut_ci.run import Order, Tools
-    from hut_ci.stages.slot import Note, Waiting
 
 WHOLE = Project(flash=FlashSettings(erase=("all",)))
 
@@ -77,18 +75,9 @@ class KeptClaim:
         self._held: tuple[Lab, Slot, Claim] | None = None
 
     @contextmanager
-    def claim_any(
-        self,
-        lab: Lab,
-        slots: Sequence[Slot],
-        *,
-        note: Note,
-        deadline: Deadline,
-        on_wait: Callable[[Waiting], None] | None = None,
-    ) -> Iterator[Claim]:
+    def claim_any(self, lab: Lab, slots: Sequence[Slot], **how: Any) -> Iterator[Claim]:
         if self._held is None:
-            taking = flock.claim_any(lab, slots, note=note, deadline=deadline, on_wait=on_wait)
-            claim = self._kept.enter_context(taking)
+            claim = self._kept.enter_context(flock.claim_any(lab, slots, **how))
             self._held = lab, next(slot for slot in slots if slot.id == claim.slot_id), claim
         with flock.told_of_steal(*self._held):
             yield self._held[2]
