@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,12 @@ Firmware = Callable[..., Path]
 SHORT_POWER = {"off": 0.1, "on": 0.1, "cooldown": 0, "retries": 0, "timeout": 2}
 """Power timing in lab.yml: a virtual board needs no longer."""
 APP_SIZE = 64 << 10
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hang_up_is_heard() -> None:
+    """By what the tests start, also where they themselves were started with nohup: its ignoring is inherited."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

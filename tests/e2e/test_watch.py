@@ -228,7 +228,7 @@ def test_one_of_both_that_is_killed_is_started_again(watched: Watched) -> None:
     alive = watched.spool / "reports" / "bench.json"
     with watched.started() as both:
         until(alive.exists, "the bench")
-        (bench,) = _processes(both.pid, "bench")
+        bench = min(_processes(both.pid, "bench"))  # it may be about to start a job, which is another one until then
         os.kill(bench, signal.SIGKILL)
         assert both.stderr is not None
         assert next(line for line in both.stderr if "SIGKILL" in line).startswith("the bench was ended by SIGKILL")
@@ -309,9 +309,11 @@ def test_nobody_gets_a_slot_between_a_run_and_its_baselines(watched: Watched, fi
 
 def _report(watched: Watched) -> dict[str, Any]:
     """What is known of the only run, its own report or a checkpoint; empty where nothing is."""
-    found = [path.read_text() for path in (watched.spool / "reports").glob("*/report.json")]
-    report: dict[str, Any] = json.loads(found[0]) if found else {}
-    return report
+    with suppress(FileNotFoundError):
+        found = [path.read_text() for path in (watched.spool / "reports").glob("*/report.json")]
+        report: dict[str, Any] = json.loads(found[0]) if found else {}
+        return report
+    return _report(watched)  # it was just handed over, under another name
 
 
 @pytest.mark.real
