@@ -84,7 +84,9 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
     spool.make(lab.spool, spool.JOBS)
     mine, handed = alone(folder / "lock"), alone(lab.spool / spool.JOBS / "lock")
     with mine, handed, Store(folder / "watch.db") as store:
-        if not store.jobs():  # a repository that was removed has to be told so
+        due = {job.repository for job in store.jobs()}  # a repository that was removed has to be told so
+        store.part_with(due | {watched.address for watched in lab.projects})
+        if not due:
             refuse_idle(lab)
         spool.sweep(lab.spool)
         if not once:

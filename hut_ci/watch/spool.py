@@ -103,9 +103,12 @@ def withdraw(spool: Path, name: str) -> None:
 
 
 def is_begun(spool: Path, name: str) -> bool:
-    """Whether the bench has begun a job, or has ended it since the reports were collected."""
+    """Whether the bench has begun a job, or has ended it since the reports were collected; also where nobody knows."""
     target = spool_files.inside(spool, REPORTS, name)
-    return target.with_name(f".{name}.part").exists() or target.exists()
+    try:
+        return target.with_name(f".{name}.part").exists() or target.exists()
+    except OSError:
+        return True
 
 
 def sweep(spool: Path) -> None:

@@ -19,12 +19,14 @@ from click.testing import CliRunner
 from fakes.github import FakeGitHub
 from watch_rig import DAY, HEAD, NAME, NEWER, TOKEN, Rig, built, finals, settled, texts
 
+from hut_ci.cli.watch_processes import publisher
 from hut_ci.cli.watch_status import status, written
 from hut_ci.deadline import Deadline
 from hut_ci.errors import Cancelled, ConfigError, ForgeUnavailable, PublishError
 from hut_ci.model import Watched
 from hut_ci.watch.decide import ANSWER_SECONDS
 from hut_ci.watch.forge import Forge
+from hut_ci.watch.store import Store
 
 BOTH = {"hardware / hut-01": "success", "hardware / hut-02": "success", "hardware": "success"}
 
@@ -463,6 +465,19 @@ def test_a_repository_that_is_named_again_begins_anew(rig: Rig) -> None:
     repo.add_comment(12, "/hil", login="ada")
     rig.rounds()
     assert len(rig.bench.ran) == 4
+
+
+def test_the_only_repository_that_is_named_again_begins_anew(tmp_path: Path) -> None:
+    """Without any to watch there is no round in which it could be parted with."""
+    lab, folder = tmp_path / "lab.yml", tmp_path / "publisher"
+    lab.write_text(f"state_dir: {tmp_path}\nslots: {{hut-01: {{serial: /dev/serial/by-id/a}}}}\n")
+    folder.mkdir(0o700)
+    with Store(folder / "watch.db") as store:
+        store.see(f"github:{NAME}", (), {"comment": "7"}, 0.0)
+    told = CliRunner().invoke(publisher, ["--once", "--lab", str(lab)])
+    assert isinstance(told.exception, ConfigError)
+    with Store(folder / "watch.db") as store:
+        assert store.marks(f"github:{NAME}") == {}
 
 
 def test_a_token_that_may_end_it_no_longer_is_told_and_given_up_in_the_end(rig: Rig) -> None:
