@@ -80,7 +80,7 @@ def findings(look: Look, watched: Watched, before: Marks) -> tuple[list[Finding]
     """What asks for a run, oldest first, and the marks to keep with it, in one step or not at all."""
     built = list(_built(look.builds or (), watched, before))
     asked = [*_asked(look.comments, before), *_set(look.labels, before)]
-    marks = dict(look.marks) | {_head(finding.line): str(finding.event.commit_sha) for finding in built}
+    marks = dict(look.marks) | {head_mark(finding.line): str(finding.event.commit_sha) for finding in built}
     return [*built, *sorted(asked, key=lambda finding: finding.at)], marks
 
 
@@ -103,7 +103,7 @@ def _built(builds: Iterable[Build], watched: Watched, before: Marks) -> Iterator
     for line, found in lines.items():
         newest = max(found, key=lambda build: int(build.run.id))
         good = [build for build in found if _succeeded(build, newest)]
-        if good and before.get(_head(line)) != newest.run.head_sha:
+        if good and before.get(head_mark(line)) != newest.run.head_sha:
             yield _finding(line, min(good, key=lambda build: int(build.run.id)), newest)
 
 
@@ -172,5 +172,6 @@ def _is_chosen(branch: str, patterns: Iterable[str]) -> bool:
     return any(re.fullmatch(re.escape(pattern).replace(r"\*", "[^/]*"), branch) for pattern in patterns)
 
 
-def _head(line: str) -> str:
+def head_mark(line: str) -> str:
+    """The mark that says which commit of a line was found last."""
     return f"head:{line}"

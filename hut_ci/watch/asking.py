@@ -9,7 +9,7 @@ from hut_ci.model import Evidence, Watched
 from hut_ci.stages import publish
 from hut_ci.stages.comment import upsert
 from hut_ci.stages.finding import Finding
-from hut_ci.stages.news import findings, nothing_pushed
+from hut_ci.stages.news import findings, head_mark, nothing_pushed
 from hut_ci.watch import plan
 from hut_ci.watch.decide import HELP, IGNORED, REFUSED, RUN, decide
 from hut_ci.watch.desk import Desk, each
@@ -47,6 +47,8 @@ def _decide_one(desk: Desk, watched: Watched, forge: Forge, finding: Finding) ->
     known = desk.store.jobs(watched.address)
     made = decide(finding, watched, desk.lab.slots, forge, forge.builds, known, desk.clock())
     desk.say(f"{watched.address}: {finding.line}, {finding.event.kind}: {made.outcome} {made.why}".rstrip())
+    if made.moved:
+        desk.store.see(watched.address, (), {head_mark(finding.line): ""}, desk.clock())
     desk.store.decide(watched.address, finding, f"{made.outcome}: {made.why}", made.reply, made.job)
 
 

@@ -36,13 +36,14 @@ class Asked(Forge, Protocol):
 class Decision:
     """`reply` is Markdown for whoever asked, None where nobody did: a refused push is told so by a status.
 
-    Only a run has a job.
+    Only a run has a job. `moved` is one that its branch has left, and may return to.
     """
 
     outcome: str
     why: str = ""
     reply: str | None = field(default=None)
     job: Job | None = None
+    moved: bool = False
 
 
 def decide(
@@ -63,7 +64,7 @@ def decide(
         return Decision(HELP, reply=spoken.help_text())
     try:
         if gone := _moved(finding, forge):
-            return Decision(IGNORED, gone)
+            return Decision(IGNORED, gone, moved=True)
         job = _job(finding, watched, slots, forge, files, now)
     except DISCUSSED as error:
         if error.evidence == "forge_error":

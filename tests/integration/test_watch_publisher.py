@@ -204,6 +204,18 @@ def test_a_head_that_moved_while_it_waited_is_ended(rig: Rig) -> None:
     assert settled(repo)
 
 
+def test_a_branch_that_was_elsewhere_for_a_moment_is_tested_when_it_is_back(rig: Rig) -> None:
+    """Where the other commit was never built, nothing but a build of the first one says that it is back."""
+    repo = rig.repository()
+    built(repo, HEAD)
+    repo.set_branch("main", NEWER)
+    rig.rounds()
+    assert finals(repo) == {}
+    built(repo, HEAD)
+    rig.rounds()
+    assert finals(repo) == {HEAD: BOTH}
+
+
 def test_a_base_that_was_changed_while_it_waited_is_not_asked(rig: Rig) -> None:
     asked(rig, f"/hil @{HEAD}")
     repo = rig.repository()
