@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from hut_ci.errors import ForgeUnavailable, PublishError
 from hut_ci.model import Evidence, Watched
 from hut_ci.stages import publish
-from hut_ci.stages.comment import upsert
+from hut_ci.stages.comment import When, upsert
 from hut_ci.stages.finding import Finding
 from hut_ci.stages.news import findings, head_mark, nothing_pushed
 from hut_ci.watch import plan
@@ -16,6 +17,8 @@ from hut_ci.watch.desk import Desk, each
 from hut_ci.watch.forge import Forge
 from hut_ci.watch.job import ASKED, WAITING
 
+AGAIN = "Asked for again since, and tested."
+"""What stands in the place of an earlier refusal."""
 WHOLE = "hardware"
 """Where the answer to a push stands that no pair could be made of."""
 UNDECIDED_SECONDS = 86400.0
@@ -68,16 +71,32 @@ def leave_traces(desk: Desk, watched: Watched, forge: Forge) -> None:
 
 
 def _leave(finding: Finding, told: str, reply: str | None, forge: Forge) -> None:
+    """A step that the forge refuses (a comment on a locked pull request) keeps no other from being done."""
     event, (outcome, _, why) = finding.event, told.partition(": ")
+    number, comment, label = event.pull_request, event.comment_id, event.label
+    steps: list[Callable[[], None]] = []
     if outcome == REFUSED and event.sender is None and event.commit_sha is not None:
-        publish.settle(forge.statuses, event.commit_sha, WHOLE, Evidence("config", {"what": why}), finding.url)
-    if reply is not None and event.pull_request is not None and outcome in (HELP, REFUSED):
-        about = f"{outcome} {event.sender}"  # nobody's question takes the answer to somebody else away
-        upsert(forge.conversation, event.pull_request, reply, failed=True, when="always", about=about)
-    if outcome == RUN and event.comment_id is not None and event.pull_request is not None:
-        forge.watching.accept(event.pull_request, event.comment_id)
-    if event.label is not None and event.pull_request is not None:
-        forge.watching.drop_label(event.pull_request, event.label)
+        steps.append(partial(_tell_commit, forge, event.commit_sha, why, finding.url))
+    if number is not None and event.sender is not None:
+        # By asker: nobody's question takes the answer to somebody else away.
+        if reply is not None and outcome in (HELP, REFUSED):
+            steps.append(partial(_say, forge, number, reply, f"{outcome} {event.sender}", "always"))
+        if outcome == RUN:
+            steps.append(partial(_say, forge, number, AGAIN, f"{REFUSED} {event.sender}", "auto"))
+    if outcome == RUN and comment is not None and number is not None:
+        steps.append(partial(forge.watching.accept, number, comment))
+    if label is not None and number is not None:
+        steps.append(partial(forge.watching.drop_label, number, label))
+    each(steps, lambda step: step())
+
+
+def _tell_commit(forge: Forge, sha: str, why: str, url: str | None) -> None:
+    publish.settle(forge.statuses, sha, WHOLE, Evidence("config", {"what": why}), url)
+
+
+def _say(forge: Forge, number: int, text: str, about: str, when: When) -> None:
+    """`auto` changes only what stands there already."""
+    upsert(forge.conversation, number, text, failed=when == "always", when=when, about=about)
 
 
 def drop_superseded(desk: Desk, watched: Watched) -> None:

@@ -117,6 +117,30 @@ def test_a_stranger_does_not_take_away_what_somebody_else_was_told(rig: Rig) -> 
     assert ["only who may write" in body for body in told] == [False, False, False, True]
 
 
+def test_a_refusal_does_not_stay_beside_a_test(rig: Rig) -> None:
+    asked(rig, "/hil nosuch")
+    rig.rounds(2)
+    repo = rig.repository()
+    [_, told] = repo.comments(12)
+    assert "Not tested" in told["body"]
+    repo.add_comment(12, "/hil hut-01", login="ada")
+    rig.rounds()
+    assert ["Not tested" in comment["body"] for comment in repo.comments(12)] == [False, False, False]
+    assert "tested" in repo.comments(12)[1]["body"]
+
+
+def test_a_label_is_taken_off_where_no_comment_is_taken(tmp_path: Path, github: FakeGitHub) -> None:
+    """A locked pull request, say; it would seem to wait for the lab for ever."""
+    with Rig(tmp_path, github, f'{{"{ADDRESS}": {{}}}}') as rig:
+        repo = rig.repository()
+        repo.add_pull(12, head_sha=HEAD)
+        rig.round()
+        repo.add_label(12, "hil", login="mallory")
+        github.fail("create_comment", "403", None)
+        rig.rounds(2)
+        assert (repo.pulls[12].labels, len(repo.comments(12))) == ([], 0)
+
+
 def test_help_is_given(rig: Rig) -> None:
     asked(rig, "/hil help", login="mallory")
     rig.rounds()
