@@ -32,7 +32,7 @@ from hut_ci.model import Lab, Slot
 from hut_ci.stages.slot import Note
 
 PROGRAM = Path(__file__).with_name("claimant.py")
-PATIENCE = 30.0  # seconds until a test gives a process up; nothing waits this long when all is well
+PATIENCE = 60.0  # seconds until a test gives a process up; nothing waits this long when all is well
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
 

@@ -40,7 +40,7 @@ from hut_ci.stages.power_cycle import WINDOWS, Windows
 from hut_ci.stages.slot import Note
 from hut_ci.virtual.lab import VirtualLab
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 QUICK = Windows(gone=0.6, back=1.5)  # for cycles that are expected to show no proof
 HUT_CI = Path(sys.executable).with_name("hut-ci")
 

@@ -46,7 +46,7 @@ def esptool(tmp_path: Path) -> Esptool:
         argv = [sys.executable, "-m", "esptool", "--port", board.serial, *map(str, words)]
         environment = {**os.environ, "PYTHONPATH": str(quick)}
         done = subprocess.run(
-            argv, env=environment, cwd=quick, capture_output=True, text=True, timeout=120, check=False
+            argv, env=environment, cwd=quick, capture_output=True, text=True, timeout=280, check=False
         )
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done
@@ -85,9 +85,9 @@ def opened(board: VirtualBoard, baud: int = 115200) -> Iterator[serial.Serial]:
 
     Over the network by a port of ours, which can be opened while a board talks faster than a busy machine reads.
     """
-    kind = RemotePort if "://" in board.serial else serial.Serial
-    port = kind(baudrate=baud, timeout=0.05)
-    port.port = board.serial
+    is_remote = "://" in board.serial
+    port = (RemotePort if is_remote else serial.Serial)(baudrate=baud, timeout=0.05)
+    port.port = f"{board.serial}?timeout={PATIENCE}" if is_remote else board.serial
     port.dtr = port.rts = False
     port.open()
     try:

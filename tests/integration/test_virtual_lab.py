@@ -22,7 +22,7 @@ from hut_ci.virtual.lab import VirtualLab
 from hut_ci.virtual.relay import FAULTS as RELAY_FAULTS
 
 HUT_CI = Path(sys.executable).with_name("hut-ci")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.mark.parametrize("transport", ["pty", "rfc2217"])
