@@ -247,4 +247,5 @@ def _repair(lab: Lab, slot: Slot) -> None:
     try:
         switch_on_again(lab, slot)
     except PowerError as error:
-        tell(f"note: {slot.id} may be without power: {error}")
+        todo = error.todo or f"look at it with `hut-ci power status {slot.id}`, then `hut-ci power repair {slot.id}`"
+        tell(f"note: {slot.id} may be without power: {error}; {todo}")

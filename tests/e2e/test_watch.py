@@ -163,6 +163,7 @@ def test_once_tells_cron_that_a_forge_does_not_take_the_token(watched: Watched) 
     watched.hut_ci.environ["GITHUB_TOKEN"] = "wrong"
     answer = watched.hut_ci("watch", "--once", "--lab", watched.lab.lab_yml)
     assert (answer.code, "401" in answer.stdout + answer.stderr) == (8, True), answer
+    assert "again in" not in answer.stderr, "nobody of it is there any more"
     assert watched.states() == {}
 
 
