@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hut_ci.claims.locking import door
 from hut_ci.errors import ConfigError
+from hut_ci.host_fault import host_fault
 
 FILE_MODE = 0o660
 # O_NONBLOCK: opening a planted FIFO must not hang; regular files ignore it.
@@ -210,6 +211,8 @@ def _refused(path: Path, wrong: str) -> ConfigError:
 
 def _cannot_open(path: Path, error: OSError, *, planted: bool = False) -> ConfigError:
     """`planted`: something of that name lies in a lock folder."""
+    if fault_of_host := host_fault(error, f"{path} cannot be opened"):
+        return fault_of_host
     remove = f"`ls -ld {path}`: remove it if it is not the lab's, or " if planted else ""
     return ConfigError(
         f"{path} cannot be opened: {error.strerror}",

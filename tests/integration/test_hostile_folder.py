@@ -55,6 +55,8 @@ def test_no_trap_lets_two_in(shared: Path, case: str) -> None:
         if event["event"] == "refused":
             assert event["what"].isprintable()
             assert event["todo"]
+            is_hosts_fault = "`df -h`" in event["todo"] and "remove" not in event["todo"]
+            assert is_hosts_fault == (case == "read_only"), "nobody may be sent to remove a lock for that"
 
 
 def _word(event: dict[str, str]) -> str:

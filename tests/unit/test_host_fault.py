@@ -41,6 +41,12 @@ def test_a_database_that_finds_no_room_or_no_file_is_one(tmp_path: Path) -> None
     assert host_fault(caught.value, "x") is not None
 
 
+def test_too_many_open_files_are_no_full_disk() -> None:
+    fault = host_fault(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "the spool cannot be written")
+    assert fault is not None
+    assert ("ulimit" in fault.todo, "disk" in fault.why) == (True, False)
+
+
 def test_everything_else_is_none(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_bytes(b"no database at all" * 100)
     for error in (
