@@ -92,7 +92,7 @@ def publisher(lab_path: Path | None, once: bool, every: float, state: Path | Non
         if not once:
             names = ", ".join(project.address for project in lab.projects)
             _say(f"watching {names}; a look every {every:g} s, Ctrl-C ends it")
-        made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every, not once)
+        made = Publisher(Desk(lab, store, _say, time.time), _cache(lab, folder), _open_forge, every)
         made.since = 0.0 if once else time.time()
         made.alive = lambda: _alive(lambda: _told(made))
         _rounds(made.round, once=once, told=lambda: _told(made))

@@ -65,8 +65,6 @@ class Publisher:
     cache: ArtifactCache
     open_forge: OpenForge
     look_seconds: float = LOOK_SECONDS
-    goes_on: bool = True
-    """False for one round alone."""
     pauses: dict[str, Pause] = field(default_factory=dict)
     last: float = 0.0
     since: float = 0.0
@@ -118,7 +116,7 @@ class Publisher:
             pause.serve, pause.trouble, pause.todo = clock() + seconds, error.what, error.todo
             if is_turn or isinstance(error, ForgeUnavailable):
                 pause.turn = pause.serve
-            again = f"; again in {seconds:.0f} s" if self.goes_on else ""
+            again = f"; again in {seconds:.0f} s" if self.since else ""
             self.desk.say(f"{watched.address}: {error.what}{again}")
         else:
             pause.failures, pause.trouble, pause.todo = 0, "", ""
