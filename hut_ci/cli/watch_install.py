@@ -12,7 +12,7 @@ import click
 from hut_ci.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hut_ci.model import Lab
+    from hut_ci.model import Holder, Lab, Slot
 
 EXAMPLES = """
 \b
@@ -112,16 +112,32 @@ def _shared(lab: Lab, root: Path | None) -> Lab:
 
 def _refuse_held(lab: Lab) -> None:
     """Raises SlotError where somebody holds a slot by a lock that the services would not see."""
-    from hut_ci.claims import flock, notes
+    from hut_ci.claims import notes
     from hut_ci.errors import SlotError
 
     for slot in lab.slots:
-        if holder := flock.holder(lab, slot):
+        if holder := _holder(lab, slot):
             raise SlotError(
                 f"{slot.id} is held by {notes.who(holder)}",
                 why=f"locks move from {lab.lock_dir} to {SHARED['lock_dir']}, and two could have the slot at once",
                 todo="wait for its end, or end it, then type the same command again",
             )
+
+
+def _holder(lab: Lab, slot: Slot) -> Holder | None:
+    """Who has a slot, also by a lock that is another user's alone: one that no claim of ours would trust."""
+    from hut_ci.claims.lock_note import read_holder
+    from hut_ci.claims.names import lock_name
+    from hut_ci.claims.safe_files import OPEN
+
+    try:
+        lock = os.open(lab.lock_dir / lock_name(slot.id), OPEN)
+    except OSError:
+        return None
+    try:
+        return read_holder(lock)
+    finally:
+        os.close(lock)
 
 
 def _program(root: Path | None) -> Path:

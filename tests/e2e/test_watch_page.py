@@ -181,6 +181,29 @@ def test_an_installation_that_is_refused_changes_nothing(typed: str, code: int, 
     assert not (host.folder / "etc" / "systemd" / "system" / SERVICES[0]).exists()
 
 
+@pytest.mark.real
+@pytest.mark.skipif(not may_install(), reason="needs root and systemd's programs")
+def test_a_lock_that_its_user_has_left_is_in_nobodys_way(hut_ci: HutCi) -> None:
+    """Whoever types the page is an ordinary user, and a lock of /var/lock is that user's alone, root aside."""
+    host = Host.made(hut_ci.folder / "host")
+    lab = host.folder / "etc" / "hut-ci" / "lab.yml"
+    lab.parent.mkdir()
+    lab.write_text('slots: {hut-01: {serial: "rfc2217://127.0.0.1:9"}}\nprojects: {"github:acme/firmware": {}}\n')
+    lock = host.folder / "lock" / "hut-01.lock"
+    lock.touch(0o660)
+    shutil.chown(lock, 65534, 65534)
+    done = subprocess.run(
+        [*host.argv, f"{host.folder}/bin/hut-ci", "watch", "install"],
+        env={**hut_ci.environ, "PATH": f"{host.folder}/bin:{hut_ci.environ['PATH']}", "GITHUB_TOKEN": GITHUB_TOKEN},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    assert "lock_dir: /run/lock/hut-ci\n" in lab.read_text()
+
+
 def test_its_lab_loads_with_all_that_its_table_names(tmp_path: Path) -> None:
     [text] = re.findall(r"```yaml\n# lab\.yml\n(.*?)```", PAGE, re.S)
     (tmp_path / "lab.yml").write_text(text)
