@@ -8,11 +8,13 @@ Size, depth, values and aliases are bounded, because hut.yml is written by stran
 from __future__ import annotations
 
 import errno
+import grp
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,7 +224,18 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
             path, 1, "is a symbolic link", why="it could point at a file of the host", todo="commit the file"
         )
     todo = "check the name" if error.errno == errno.ENOENT else "check its owner and mode"
+    if error.errno == errno.EACCES and (group := _readers(path)):
+        todo = f"it is for the group {group}: `sudo usermod -aG {group} $USER`, then log in again"
     return ConfigError(f"{path}: cannot be read: {error.strerror}", why="the file is missing or private", todo=todo)
+
+
+def _readers(path: Path) -> str | None:
+    """The group whose members may read the file, which the lab.yml of `hut-ci watch install` has."""
+    with suppress(OSError, KeyError):
+        found = path.stat()
+        if found.st_mode & stat.S_IRGRP and found.st_gid != 0:
+            return grp.getgrgid(found.st_gid).gr_name
+    return None
 
 
 def _no_yaml(path: Path, text: str, error: Any) -> ConfigError:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,24 @@ def test_only_regular_files(tmp_path: Path) -> None:
 def test_printable_cuts_and_escapes() -> None:
     assert printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
     assert printable("x" * 100) == "x" * 60 + "…"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root may read everything, and become somebody who may not")
+def test_who_may_not_read_a_lab_learns_which_group_may() -> None:
+    """The lab.yml of `hut-ci watch install` is of the lab's group."""
+    group = next(entry for entry in grp.getgrall() if entry.gr_gid not in (0, 65534, *os.getgroups()))
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o711)
+        (folder / "lab.yml").write_text("lab: kitchen\n")
+        (folder / "lab.yml").chmod(0o640)
+        shutil.chown(folder / "lab.yml", 0, group.gr_gid)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(ConfigError, match="Permission denied") as refused:
+                read_document(folder / "lab.yml")
+        finally:
+            os.seteuid(0)
+        assert f"usermod -aG {group.gr_name} " in refused.value.todo
+    finally:
+        shutil.rmtree(folder)
