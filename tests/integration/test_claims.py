@@ -626,6 +626,7 @@ def storm(folder: Path, count: int) -> None:
         claimable_now(folder, slot)
 
 
+@pytest.mark.real
 def test_small_storm(tmp_path: Path) -> None:
     storm(tmp_path, 20)
 

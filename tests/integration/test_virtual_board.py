@@ -132,6 +132,7 @@ def test_identify_write_and_capture_over_rfc2217(tmp_path: Path, esptool: Esptoo
     assert len(board.writers_seen) == 2  # the capture wrote nothing
 
 
+@pytest.mark.real
 def test_flash_content_and_erase_on_a_pty(tmp_path: Path, esptool: Esptool, pty_board: VirtualBoard) -> None:
     data = code_like_bytes(200_000, seed=7)
     source, copy = tmp_path / "data.bin", tmp_path / "copy.bin"
