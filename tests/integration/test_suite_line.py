@@ -74,6 +74,8 @@ def loader_session(board: VirtualBoard) -> None:
 
 
 def watch(port: str, work: Path, suite: Suite = SHORT, seconds: float = 60.0, log_limit: int = 1 << 20) -> SuiteResult:
+    if "://" in port:  # pyserial's own patience with an answer that queues behind what a board says is 3 s
+        port = f"{port}?timeout={PATIENCE}"
     with open_line(port) as line:
         return run_suite(
             CLAIM, line, suite, work=work, deadline=Deadline(seconds), plan=None, timing=QUICK, log_limit=log_limit
