@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def full() -> OSError:
 
 
 def sqlite_error(path: Path, words: str) -> sqlite3.Error:
-    with pytest.raises(sqlite3.Error) as caught, sqlite3.connect(path) as db:
+    with pytest.raises(sqlite3.Error) as caught, closing(sqlite3.connect(path)) as db:
         db.execute(words)
     return caught.value
 
@@ -34,7 +35,7 @@ def test_a_full_disk_is_one() -> None:
 def test_a_database_that_finds_no_room_or_no_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "small.db").touch()
     assert host_fault(sqlite_error(tmp_path, "SELECT 1"), "x") is not None  # a folder
-    with sqlite3.connect(tmp_path / "small.db") as db:
+    with closing(sqlite3.connect(tmp_path / "small.db")) as db:
         db.execute("PRAGMA max_page_count = 1")
         with pytest.raises(sqlite3.OperationalError, match="full") as caught:
             db.execute("CREATE TABLE t (a)")
