@@ -24,6 +24,8 @@ RESET_SECONDS = 0.1
 """How long EN is held low; esptool's hard reset takes as long on a UART bridge."""
 REMOTE_POLL_SECONDS = 0.05
 """A remote port's read time-out is set once: every change of it is a new negotiation with the server."""
+REMOTE_REST_SECONDS = 5.0
+"""For reading what a remote port had received when its chip was stopped."""
 
 
 class Line:
@@ -107,10 +109,17 @@ class Line:
         return before
 
     def _drain(self, deadline: Deadline) -> bytes:
-        """Everything that arrives until the deadline, of which the last 64 KiB are kept."""
+        """Everything that arrives until the deadline, of which the last 64 KiB are kept.
+
+        A remote port may have more of it by then than can be read in that time: what came before the server's answer
+        to the reset (RFC 2217) is in our buffer, and all of it is of the chip that was stopped.
+        """
         data = b""
         while not deadline.expired:
             data = (data + self.read(deadline))[-CHUNK:]
+        rest = Deadline(REMOTE_REST_SECONDS)
+        while self._descriptor is None and self._device.in_waiting and not rest.expired:
+            data = (data + self.read(rest))[-CHUNK:]
         return data
 
     def close(self) -> None:

@@ -116,6 +116,18 @@ WAITED_OUT = {"hang": 4.0, "console_spam": 8.0}
 
 
 @pytest.mark.real
+def test_nothing_of_an_earlier_boot_is_read_after_a_reset(tmp_path: Path, loaded: LoadedFlash) -> None:
+    """Also where more of it was received than is read while the chip is stopped."""
+    with board_on("rfc2217", tmp_path, loaded(), "panic") as board, open_line(board.serial) as line:
+        until = Deadline(PATIENCE)
+        while line._device.in_waiting < 60_000:
+            assert not until.expired
+            time.sleep(0.01)
+        line.reset()
+        assert line.read(until).lstrip().startswith(b"ets Jul 29 2019 12:21:46")
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("fault", "evidence"),
     [
