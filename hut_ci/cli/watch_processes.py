@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,7 +197,8 @@ def _told_of_fault(error: Exception, *, last_chance: bool) -> None:
         raise error
     if last_chance:
         raise fault from error
-    _say(f"{fault.what}; {fault.todo}")
+    with suppress(OSError):  # our log may lie on that disk
+        _say(f"{fault.what}; {fault.todo}")
     notify(os.environ.get("NOTIFY_SOCKET"), "WATCHDOG=1", f"STATUS={fault.what}")
 
 

@@ -94,6 +94,18 @@ def test_a_kill_loses_nothing_that_was_returned_from(tmp_path: Path) -> None:
         assert store.marks("r") == {"n": "1"}
 
 
+def test_a_full_disk_is_told_as_one_also_of_a_large_report(tmp_path: Path) -> None:
+    """SQLite then rolls back by itself, and a second time would be an error of its own."""
+    with Store(tmp_path / "watch.db") as store:
+        store.see(REPOSITORY, [FINDING], {}, 0.0)
+        store.decide(REPOSITORY, FINDING, "run", None, JOB)
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.answer(JOB, {0: {"log": "x" * (3 << 20)}})
+        assert [pair.state for job in store.jobs() for pair in job.pairs] == [WAITING]
+
+
 def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "watch.db"
     with Store(path) as store:
