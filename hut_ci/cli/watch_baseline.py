@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hut_ci.claims import flock
 from hut_ci.claims.steals import taken_from
-from hut_ci.errors import ConfigError
+from hut_ci.errors import Cancelled, ConfigError
 from hut_ci.model import Evidence, FlashSettings, Project, VerdictName
 from hut_ci.run import new_report, run
 from hut_ci.stages.project_source import Found
@@ -33,6 +34,8 @@ def between_baselines(baseline: Path, order: Order, tools: Tools) -> Report:
         claims = KeptClaim(kept)
         tools = replace(tools, claims=claims)
         before = _restore(baseline, order, tools)
+        if before.verdict.evidence.id == "cancelled" or claims.is_stolen():
+            return _cancelled(before, order, tools)
         if before.verdict.name is not VerdictName.PASS:
             reason = f"the lab's baseline could not be restored: {before.verdict.sentence}"
             failed = judge(Evidence("flash_failed", {"reason": reason}))
@@ -48,6 +51,17 @@ def between_baselines(baseline: Path, order: Order, tools: Tools) -> Report:
             report = replace(report, notes=(*report.notes, note))
             tools.write(report)
         return report
+
+
+def _cancelled(before: Report, order: Order, tools: Tools) -> Report:
+    """Of a run that was ended before it began: it is no fault of the baseline, and may be begun again."""
+    verdict = before.verdict
+    if verdict.evidence.id != "cancelled":  # stolen so late that the first writing had its verdict
+        late = Cancelled(signal.SIGTERM)
+        verdict = judge(Evidence(late.evidence, late.fields))
+    report = replace(new_report(order), verdict=verdict, partial=False)
+    tools.write(report)
+    return report
 
 
 def _restore(baseline: Path, order: Order, tools: Tools) -> Report:
