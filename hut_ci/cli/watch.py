@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from hut_ci.cli.composition import LAB_HELP
 from hut_ci.cli.watch_install import install
 from hut_ci.cli.watch_processes import UNANSWERED, bench, job, publisher
 from hut_ci.cli.watch_status import status
-from hut_ci.errors import ConfigError
+from hut_ci.errors import ConfigError, HutCiError
 
 if TYPE_CHECKING:
     from hut_ci.model import Lab
@@ -85,7 +86,8 @@ def _once(lab: Lab) -> int:
         left = spool.ready(lab.spool, spool.JOBS)
         if not left or left == before:
             for name in left:
-                _tell_waiting(lab, name)
+                with suppress(HutCiError):  # one that is refused was told by the bench
+                    _tell_waiting(lab, name)
             return code
         before = left
 
